@@ -1,0 +1,40 @@
+.PHONY: demo test check dev bench docs clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := run_assets tests examples benchmarks docs
+SETTLED := DAGSTER_DISABLE_TELEMETRY=1 DAGSTER_HOME=$(CURDIR)
+
+demo: .venv/.installed
+	$(SETTLED) $(BIN)/run-assets demo .
+
+test: .venv/.installed-dev
+	$(SETTLED) $(BIN)/pytest -n 2 --dist worksteal -q
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --nocolor -q sql
+	$(BIN)/python docs/build_tables.py --check
+
+dev: .venv/.installed
+	$(BIN)/run-assets ui
+
+bench: .venv/.installed-dev
+	$(BIN)/python benchmarks/wandb_files.py
+
+docs: .venv/.installed-dev
+	$(BIN)/python docs/build_tables.py
+
+clean:
+	rm -rf .venv data
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,361 @@
+"""What a lab may set, where each value came from, and what is wrong with it.
+
+Precedence: flag > environment (``RUN_ASSETS_*``, ``WANDB_*``, ``.env``) > file >
+default. Nested keys are joined with two underscores: ``RUN_ASSETS_SCHEDULE__CRON``.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from run_assets.errors import NotFoundError, UsageError, did_you_mean
+
+FILE_NAME = "run_assets.yaml"
+PREFIX = "RUN_ASSETS_"
+SECRETS = ("WANDB_API_KEY",)
+
+Aggregate = Literal["last", "mean", "max", "min", "median", "mean_last_10pct"]
+Statistic = Literal["iqm", "mean", "median", "optimality_gap"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WandbFiles(_Strict):
+    """Folders with ``run-*`` and ``offline-run-*``, or a parent of several."""
+
+    kind: Literal["wandb_files"]
+    path: str
+    entity: str = Field("local", min_length=1)
+    """Owner of runs whose file names none."""
+
+
+Source = Annotated[WandbFiles, Field()]
+
+
+class RunFilter(_Strict):
+    """Which runs belong to an analysis; null or empty means all."""
+
+    state: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    group: str | None = None
+    min_steps: int | None = Field(None, ge=0)
+
+
+class Score(_Strict):
+    """The number by which runs are compared."""
+
+    metric: str
+    aggregate: Aggregate = "last"
+
+
+class Bounds(_Strict):
+    """The scores that become 0 and 1 on a task."""
+
+    low: float
+    high: float
+
+
+class Normalize(_Strict):
+    """How scores of different tasks are made comparable."""
+
+    method: Literal["none", "bounds", "minmax", "zscore", "robust"] = "none"
+    per_task: dict[str, Bounds] = {}
+
+
+class Interval(_Strict):
+    """How confidence intervals are made."""
+
+    method: Literal["percentile", "corrected"] = "corrected"
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(50_000, ge=100, le=10_000_000)
+    seed: int = Field(0, ge=0)
+
+
+class Comparison(_Strict):
+    """How groups are tested against each other."""
+
+    test: Literal["wilcoxon", "mannwhitney", "ttest", "welch"] = "mannwhitney"
+    correction: Literal["holm", "bonferroni", "bh", "none"] = "holm"
+    paired_by: Literal["task"] | None = None
+
+
+class Analysis(_Strict):
+    """One question: which groups, on which tasks, by which score."""
+
+    name: str = Field(min_length=1, max_length=200)
+    project: str | None = None
+    runs: RunFilter = RunFilter()
+    score: Score
+    group: str
+    task: str | None = None
+    replicate: str = "run_path"
+    normalize: Normalize = Normalize()
+    optimal_scores: dict[str, float] = {}
+    statistics: tuple[Statistic, ...] = ("iqm", "mean", "median")
+    interval: Interval = Interval()
+    comparison: Comparison = Comparison()
+    curves: tuple[str, ...] = ()
+    """Metrics whose learning curves the report shows; the score's metric if empty."""
+
+
+class WandbPublication(_Strict):
+    """Where results go in W&B."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "metta-analysis"
+    entity: str | None = None
+
+
+class Publish(_Strict):
+    """What leaves the project."""
+
+    wandb: WandbPublication = WandbPublication()
+
+
+class Schedule(_Strict):
+    """When the nightly refresh runs."""
+
+    cron: str = "0 2 * * *"
+    timezone: str = "UTC"
+
+
+class Config(_Strict):
+    """The whole of ``run_assets.yaml``; ``root`` is the folder it lies in."""
+
+    root: Path = Field(exclude=True)
+    data_dir: Path = Path("data")
+    sources: tuple[Source, ...] = ()
+    first_day: date = date(2020, 1, 1)
+    lock_timeout: float = Field(3600, ge=0)
+    """Seconds that a Dagster run waits for another refresh to end."""
+    metric_groups: dict[str, tuple[str, ...]] = {}
+    constants: dict[str, float] = {}
+    derived_metrics: dict[str, str] = {}
+    curves: tuple[str, ...] = ("*",)
+    """Metrics with curves on a grid: names, wildcards, @groups."""
+    analyses: tuple[Analysis, ...] = ()
+    publish: Publish = Publish()
+    schedule: Schedule = Schedule()
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder, absolute."""
+        return self.root / self.data_dir.expanduser()
+
+
+class Origin(NamedTuple):
+    """Where a value came from.
+
+    Attributes:
+        key: Dotted key.
+        value: As text.
+        origin: ``flag``, ``environment VARIABLE``, the file's path or ``default``.
+    """
+
+    key: str
+    value: str
+    origin: str
+
+
+class _Layer(NamedTuple):
+    origin: str
+    values: dict[str, Any]
+
+
+def find_config_file(start: Path) -> Path:
+    """``run_assets.yaml`` in a folder or the nearest parent that has one.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    msg = (
+        f"no {FILE_NAME} in {start} or any folder above it; "
+        "create one with `run-assets init FOLDER` or name it with --config"
+    )
+    raise NotFoundError(msg)
+
+
+def config_file(path: str | Path | None = None) -> Path:
+    """The config file that counts: flag, ``RUN_ASSETS_CONFIG``, or by searching."""
+    named = path or os.environ.get(f"{PREFIX}CONFIG") or os.environ.get("DAGSTER_HOME")
+    if not named:
+        return find_config_file(Path.cwd())
+    found = Path(named).expanduser().absolute()
+    found = found / FILE_NAME if found.is_dir() else found
+    if not found.is_file():
+        msg = f"no config file at {found}; create one with `run-assets init FOLDER`"
+        raise NotFoundError(msg)
+    return found
+
+
+def load_config(
+    path: str | Path | None = None, flags: Mapping[str, Any] | None = None
+) -> Config:
+    """Read and check the configuration.
+
+    Args:
+        path: The file or its folder; searched for where ``None``.
+        flags: Dotted keys that win over everything else.
+
+    Raises:
+        NotFoundError: There is no config file.
+        UsageError: A key or a value is wrong; the message lists each of them.
+    """
+    file = config_file(path)
+    merged: dict[str, Any] = {}
+    for layer in reversed(_layers(file, flags or {})):
+        merged = _merge(merged, layer.values)
+    try:
+        return Config(**merged, root=file.parent)
+    except ValidationError as error:
+        raise UsageError(_explain(error, file)) from None
+
+
+def origins(
+    path: str | Path | None = None, flags: Mapping[str, Any] | None = None
+) -> list[Origin]:
+    """Each value of the configuration and where it came from, secrets masked."""
+    file = config_file(path)
+    config = load_config(path, flags)
+    layers = [
+        (one.origin, dict(_flat(one.values))) for one in _layers(file, flags or {})
+    ]
+    rows = [
+        Origin(key, _shown(value), _origin_of(key, layers))
+        for key, value in _flat(config.model_dump(mode="json"))
+    ]
+    environment = _environment(file.parent)
+    secrets = [
+        Origin(name, "****", f"environment {name}")
+        for name in SECRETS
+        if environment.get(name)
+    ]
+    return rows + secrets
+
+
+def _layers(file: Path, flags: Mapping[str, Any]) -> list[_Layer]:
+    environment = _environment(file.parent)
+    layers = [
+        _Layer("flag", _nested(key.split("."), value)) for key, value in flags.items()
+    ]
+    if environment.get("DISABLE_WANDB", "").lower() in ("1", "true", "yes"):
+        layers.insert(0, _wandb_layer("DISABLE_WANDB", "mode", "disabled"))
+    elif environment.get("ENABLE_WANDB", "").lower() in ("1", "true", "yes"):
+        layers.append(_wandb_layer("ENABLE_WANDB", "mode", "online"))
+    for name, value in sorted(environment.items()):
+        keys = name.removeprefix(PREFIX).lower().split("__")
+        if name.startswith(PREFIX) and keys[0] in Config.model_fields:
+            nested = _nested(keys, _parse(value, f"environment {name}"))
+            layers.append(_Layer(f"environment {name}", nested))
+    for name, key in (("WANDB_PROJECT", "project"), ("WANDB_ENTITY", "entity")):
+        if value := environment.get(name, ""):
+            layers.append(_wandb_layer(name, key, value))
+    return [*layers, _Layer(str(file), _read(file))]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    given = {**dotenv_values(folder / ".env"), **os.environ}
+    return {name: value for name, value in given.items() if value}
+
+
+def _wandb_layer(variable: str, key: str, value: str) -> _Layer:
+    return _Layer(f"environment {variable}", {"publish": {"wandb": {key: value}}})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{file} cannot be read: {error}"
+        raise UsageError(msg) from None
+    values = _parse(text, str(file))
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        msg = f"{file} must hold keys and values, got a {type(values).__name__}"
+        raise UsageError(msg)
+    return values
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        msg = f"{where} is not valid YAML: {error}"
+        raise UsageError(msg) from None
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]  # keys is never empty
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _origin_of(key: str, layers: list[tuple[str, dict[str, Any]]]) -> str:
+    for origin, flat in layers:
+        if any(key == known or known.startswith(f"{key}.") for known in flat):
+            return origin
+    return "default"
+
+
+def _shown(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    return text.removesuffix("...\n").strip()
+
+
+def _explain(error: ValidationError, file: Path) -> str:
+    lines = [f"{file}: {_explain_one(one)}" for one in error.errors()]
+    return "\n".join(lines)
+
+
+def _explain_one(one: Any) -> str:
+    place = ".".join(str(part) for part in one["loc"])
+    if one["type"] == "extra_forbidden":
+        known = _keys_at(one["loc"][:-1])
+        return f"unknown key {place}{did_you_mean(str(one['loc'][-1]), known)}"
+    if one["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place}: {one['msg']}, got {str(one['input'])[:200]!r}"
+
+
+def _keys_at(place: tuple[str | int, ...]) -> list[str]:
+    model: Any = Config
+    for part in place:
+        if isinstance(part, int):
+            continue
+        model = _model_of(model.model_fields[part].annotation)
+    return [name for name in model.model_fields if name != "root"]
+
+
+def _model_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_model_of(one) for one in getattr(annotation, "__args__", ())]
+    return next((one for one in inner if one is not None), None)

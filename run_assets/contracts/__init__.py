@@ -1,0 +1,1 @@
+"""What a column means, and the grain, key and columns of every table."""

@@ -1,0 +1,315 @@
+"""Grain, key and columns of every table; a table's name is its address.
+
+What a column means is in ``columns``. A contract feeds the parquet schema, the check
+before a file is published, the comments in ``warehouse.duckdb`` and ``docs/tables``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Literal
+
+from run_assets.contracts.columns import COLUMNS, Column
+from run_assets.errors import NotFoundError, did_you_mean
+
+SCHEMAS: dict[str, str] = {
+    "raw": "what the sources say, unchanged",
+    "staging": "views over raw: renamed, cast, without duplicates",
+    "core": "one entity a table",
+    "marts": "what people filter, join and plot: the public contract",
+    "derived": "what SQL says badly: derived metrics and curves",
+    "stats": "estimates with intervals, and the scores they come from",
+    "published": "what left the project",
+}
+
+# "single": one file. "runs": one file for the runs of a part, whatever their length.
+# "points": as "runs", but the rows of a very long run are spread over several parts.
+# "view": nothing is stored. "none": it lives outside the lake.
+Layout = Literal["single", "runs", "points", "view", "none"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The promise that a table makes.
+
+    Attributes:
+        name: Address, ``schema.table``.
+        grain: What one row is.
+        key: Columns that are unique together and never null.
+        columns: Names in order.
+        layout: How it lies in the lake.
+        sort: Order of the rows in a file; the key where empty.
+        is_bulk: It is a view over the lake in ``warehouse.duckdb``, not a copy.
+        own_columns: Columns that mean something else here than everywhere.
+    """
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    layout: Layout
+    sort: tuple[str, ...] = ()
+    is_bulk: bool = False
+    own_columns: Mapping[str, Column] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> str:
+        """The first half of the address."""
+        return self.name.partition(".")[0]
+
+    @property
+    def is_partitioned(self) -> bool:
+        """It lies in parts by project and day."""
+        return self.layout in ("runs", "points")
+
+    def column(self, name: str) -> Column:
+        """Type and meaning of one of its columns."""
+        return self.own_columns.get(name) or COLUMNS[name]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """DuckDB type of each column, in order."""
+        return {name: self.column(name).type for name in self.columns}
+
+    @property
+    def digest(self) -> str:
+        """Changes when a file written under the old promise no longer keeps it."""
+        promise = [
+            self.name,
+            self.key,
+            self.layout,
+            self.sort,
+            list(self.types.items()),
+        ]
+        return sha256(json.dumps(promise).encode()).hexdigest()[:16]
+
+
+def _table(
+    name: str, grain: str, key: str, columns: str, layout: Layout, **more: Any
+) -> Table:
+    return Table(
+        name, grain, tuple(key.split()), tuple(columns.split()), layout, **more
+    )
+
+
+_RUN = """
+    run_path entity project run_id run_name run_group job_type tags notes run_state
+    created_at heartbeat_at runtime_seconds last_step history_rows config_json
+    summary_json user_name host_name program git_commit sdk_version sweep_name url
+    source source_location is_deleted fetched_at
+"""
+_NOTES = Column("VARCHAR", "What a reader must know about the number")
+
+_ALL = (
+    _table("raw.runs", "run, in its latest known state", "run_path", _RUN, "runs"),
+    _table(
+        "raw.history",
+        "run, metric and step",
+        "run_path metric step",
+        "run_path metric step logged_at runtime_seconds value value_json",
+        "points",
+        sort=("metric", "run_path", "step"),
+        is_bulk=True,
+    ),
+    _table(
+        "raw.system_metrics",
+        "run, system metric and sample",
+        "run_path metric logged_at",
+        "run_path metric logged_at runtime_seconds value",
+        "runs",
+        sort=("metric", "run_path", "logged_at"),
+        is_bulk=True,
+    ),
+    _table(
+        "raw.artifacts",
+        "run, artifact version and direction",
+        "run_path direction artifact_type artifact_name sequence",
+        "run_path direction artifact_type artifact_name version aliases files "
+        "size_bytes digest created_at sequence",
+        "runs",
+        own_columns={
+            "sequence": Column("BIGINT", "Order among the run's artifacts, from 0")
+        },
+    ),
+    _table(
+        "raw.metric_definitions",
+        "run and define_metric pattern",
+        "run_path pattern",
+        "run_path pattern step_metric summary goal",
+        "runs",
+    ),
+    _table(
+        "raw.sync_state",
+        "run, source and location: what was last read from where",
+        "run_path source source_location",
+        """
+        run_path source source_location run_state heartbeat_at last_step history_rows
+        export_rows size_bytes modified_ns project_slug day parts content_digest
+        progress_json skipped skipped_bytes is_damaged problem fetched_at
+        """,
+        "single",
+    ),
+    _table(
+        "staging.runs",
+        "run that was not deleted",
+        "run_path",
+        _RUN.replace("is_deleted", "ended_at is_complete"),
+        "view",
+    ),
+    _table(
+        "staging.history",
+        "run, metric and step with a number",
+        "run_path metric step",
+        "run_path metric step logged_at runtime_seconds value",
+        "view",
+    ),
+    _table(
+        "staging.metric_definitions",
+        "run and define_metric pattern that declares an x axis",
+        "run_path pattern",
+        "run_path pattern prefix is_prefix step_metric",
+        "view",
+        own_columns={
+            "prefix": Column("VARCHAR", "The pattern without its final *"),
+            "is_prefix": Column("BOOLEAN", "The pattern ended with *"),
+        },
+    ),
+    _table(
+        "core.run_configs",
+        "run and config key",
+        "run_path key",
+        "run_path key value_json value_double value_text",
+        "runs",
+        own_columns={"value_json": Column("VARCHAR", "JSON text of the value")},
+    ),
+    _table(
+        "core.metric_points",
+        "run, metric and step with a number",
+        "run_path metric step",
+        "run_path metric step logged_at runtime_seconds value x_metric x",
+        "points",
+        sort=("metric", "run_path", "step"),
+        is_bulk=True,
+    ),
+    _table(
+        "marts.runs",
+        "run that was not deleted",
+        "run_path",
+        """
+        run_path entity project run_id run_name run_group job_type tags notes run_state
+        is_complete created_at ended_at heartbeat_at runtime_seconds last_step
+        history_rows n_metrics user_name host_name program git_commit sdk_version
+        sweep_name url source config_json
+        """,
+        "single",
+        own_columns={"n_metrics": Column("BIGINT", "Metrics with a number")},
+    ),
+    _table(
+        "marts.run_summaries",
+        "run and metric",
+        "run_path metric",
+        """
+        run_path project metric n_points n_nonfinite missing_rate mean std min p25
+        median p75 max first last mean_last_10pct first_step last_step first_x last_x
+        x_metric last_logged_at summary_value
+        """,
+        "runs",
+    ),
+    _table(
+        "derived.run_metrics",
+        "run and derived metric",
+        "run_path metric",
+        "run_path metric value null_reason",
+        "runs",
+    ),
+    _table(
+        "derived.step_metrics",
+        "run, derived metric and step",
+        "run_path metric step",
+        "run_path metric step value null_reason",
+        "runs",
+        is_bulk=True,
+    ),
+    _table(
+        "derived.curve_grids",
+        "project and metric",
+        "entity project metric",
+        "entity project metric x_metric bin_width",
+        "single",
+    ),
+    _table(
+        "derived.metric_curves",
+        "run, metric and grid point",
+        "run_path metric grid_x",
+        "run_path metric grid_x value n_points is_observed",
+        "runs",
+        own_columns={
+            "n_points": Column("BIGINT", "Finite values in the bin"),
+            "value": Column("DOUBLE", "Mean of the bin, or interpolated"),
+        },
+    ),
+    _table(
+        "stats.scores",
+        "analysis and run: exactly what the statistics were computed from",
+        "analysis run_path",
+        "analysis group_name task run_path replicate raw_score score",
+        "single",
+    ),
+    _table(
+        "stats.interval_estimates",
+        "analysis, group and statistic",
+        "analysis group_name statistic",
+        """
+        analysis group_name statistic estimate ci_low ci_high confidence method n_runs
+        n_tasks min_runs_per_task max_runs_per_task resamples seed notes
+        """,
+        "single",
+        own_columns={"notes": _NOTES},
+    ),
+    _table(
+        "stats.performance_profiles",
+        "analysis, group and threshold",
+        "analysis group_name threshold",
+        "analysis group_name threshold fraction ci_low ci_high kind",
+        "single",
+    ),
+    _table(
+        "stats.comparisons",
+        "analysis and unordered pair of groups",
+        "analysis group_x group_y",
+        """
+        analysis group_x group_y test statistic p_value p_adjusted correction
+        mean_difference ci_low ci_high confidence effect effect_size n_x n_y notes
+        """,
+        "single",
+        own_columns={
+            "statistic": Column("DOUBLE", "Value of the test statistic"),
+            "notes": _NOTES,
+        },
+    ),
+    _table(
+        "published.warehouse",
+        "build of this DuckDB file",
+        "input_digest",
+        "input_digest code_version",
+        "none",
+    ),
+)
+
+TABLES: dict[str, Table] = {table.name: table for table in _ALL}
+
+
+def table(name: str) -> Table:
+    """The contract of a table.
+
+    Raises:
+        NotFoundError: No table has this name.
+
+    >>> table("marts.runs").key
+    ('run_path',)
+    """
+    if found := TABLES.get(name):
+        return found
+    msg = f"no table {name!r}{did_you_mean(name, TABLES)}"
+    raise NotFoundError(msg)
