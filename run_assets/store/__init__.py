@@ -1,0 +1,1 @@
+"""Parquet partitions, the published DuckDB file and the SQL models."""
