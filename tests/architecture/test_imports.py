@@ -1,0 +1,146 @@
+"""The core is pure, heavy imports are lazy, and the flow has one direction."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "run_assets"
+CORE = ("derived", "stats", "reports", "contracts")
+IMPURE = ("dagster", "dagster_duckdb", "duckdb", "wandb")
+FLOW = ("contracts", "sources", "store", "derived", "stats", "reports", "publish")
+NEVER = ("pandas", "pickle", "rliable", "arch", "seaborn", "matplotlib", "torch")
+
+
+def modules(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def roots(file: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported(file)}
+
+
+@pytest.mark.parametrize("room", CORE)
+def test_the_core_imports_no_engine_and_no_outside(room: str) -> None:
+    wrong = {
+        str(file): found
+        for file in modules(PACKAGE / room)
+        if (found := roots(file) & set(IMPURE))
+    }
+    assert not wrong
+
+
+def test_only_sources_and_publish_touch_wandb() -> None:
+    allowed = {PACKAGE / "sources", PACKAGE / "publish"}
+    wrong = [
+        str(file)
+        for file in modules(PACKAGE)
+        if "wandb" in roots(file) and not allowed & set(file.parents)
+    ]
+    assert not wrong
+
+
+def test_only_the_shell_imports_dagster() -> None:
+    shell = {"assets", "cli"}
+    shell_files = {"definitions.py", "jobs.py", "checks.py", "resources.py"}
+    wrong = [
+        str(file)
+        for file in modules(PACKAGE)
+        if roots(file) & {"dagster", "dagster_duckdb"}
+        and file.parent.name not in shell
+        and file.name not in shell_files
+    ]
+    assert not wrong
+
+
+def test_nothing_forbidden_is_imported_anywhere() -> None:
+    wrong = {
+        str(file): found
+        for file in modules(PACKAGE)
+        if (found := roots(file) & set(NEVER))
+    }
+    assert not wrong
+
+
+def test_dagster_modules_keep_their_annotations_as_objects() -> None:
+    wrong = [
+        str(file)
+        for file in modules(PACKAGE)
+        if "from __future__ import annotations" in file.read_text(encoding="utf-8")
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        ("contracts", {"sources", "store", "derived", "stats", "reports", "publish"}),
+        ("sources", {"store", "derived", "stats", "reports", "publish", "assets"}),
+        ("store", {"sources", "derived", "stats", "reports", "publish", "assets"}),
+        ("derived", {"sources", "store", "stats", "reports", "publish", "assets"}),
+        ("stats", {"sources", "store", "derived", "reports", "publish", "assets"}),
+        ("reports", {"sources", "store", "publish", "assets"}),
+        ("publish", {"sources", "store", "derived", "stats", "assets"}),
+    ],
+)
+def test_a_room_knows_only_rooms_before_it(room: str, never: set[str]) -> None:
+    wrong = {
+        str(file): found
+        for file in modules(PACKAGE / room)
+        if (
+            found := {
+                name.split(".")[1]
+                for name in imported(file)
+                if name.startswith("run_assets.") and name.split(".")[1] in never
+            }
+        )
+    }
+    assert not wrong
+
+
+def test_no_broad_except_outside_the_outermost_frame() -> None:
+    def is_broad(node: ast.ExceptHandler) -> bool:
+        names = {
+            one.id for one in ast.walk(node.type or node) if isinstance(one, ast.Name)
+        }
+        last = node.body[-1]  # cleaning up and raising again swallows nothing
+        is_raised_again = isinstance(last, ast.Raise) and last.exc is None
+        is_all = node.type is None or bool(names & {"Exception", "BaseException"})
+        return is_all and not is_raised_again
+
+    wrong = [
+        f"{file}:{node.lineno}"
+        for file in modules(PACKAGE)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and is_broad(node)
+        and file != PACKAGE / "cli" / "app.py"
+    ]
+    assert not wrong
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['run-assets', '--help']\n"
+        "from run_assets.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'dagster', 'wandb', 'polars', 'duckdb', 'scipy', 'numba', 'numpy'}\n"
+        "sys.stderr.write(','.join(sorted(heavy & set(sys.modules))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "refresh" in done.stdout
+    assert done.stderr == ""
