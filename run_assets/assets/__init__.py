@@ -1,0 +1,1 @@
+"""The shell of the pipeline: one asset a table, in the order of the flow."""

@@ -1,0 +1,145 @@
+"""The report: what people read."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from run_assets import __version__
+from run_assets.assets.results import OWNERS, keys
+from run_assets.config import Analysis
+from run_assets.derived.metric_groups import DEFAULT_METRIC_GROUPS, expand
+from run_assets.digests import digest_of
+from run_assets.lab import Lab
+from run_assets.reports.content import (
+    CURVE_COLUMNS,
+    AnalysisContent,
+    Provenance,
+    ReportContent,
+    changes_since,
+)
+from run_assets.resources import LabResource
+
+STATS = (
+    "stats.scores",
+    "stats.interval_estimates",
+    "stats.comparisons",
+    "stats.performance_profiles",
+)
+INPUTS = ("marts.runs", "raw.sync_state", *STATS, "derived.metric_curves")
+
+
+@dg.asset(
+    key=["reports", "report"],
+    group_name="reports",
+    kinds={"html", "markdown", "json"},
+    owners=OWNERS,
+    deps=keys(INPUTS),
+)
+def report(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One self-contained page: verdicts, intervals, curves, coverage, provenance."""
+    from run_assets.reports.render import write_report
+
+    found = lab.lab
+    now = datetime.now(UTC)
+    latest = found.reports / "latest"
+    digest = report_digest(found)
+    is_new = _stored_digest(latest) != digest
+    if is_new:
+        content = report_content(found, digest, now, previous=latest)
+        write_report(found.reports / now.date().isoformat(), content)
+        _point(latest, now.date().isoformat())
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(latest / "report.html")),
+            "is_rewritten": is_new,
+            "input_digest": digest,
+            "summary": dg.MetadataValue.md((latest / "report.md").read_text("utf-8")),
+        }
+    )
+
+
+def _stored_digest(folder: Path) -> str | None:
+    """What the last report was made from; ``None`` where there is none, or no whole."""
+    try:
+        stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return str(stored["provenance"]["input_digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _point(link: Path, target: str) -> None:
+    """Make ``latest`` the newest report, at no time pointing nowhere."""
+    temporary = link.with_name(".latest")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+def report_digest(lab: Lab) -> str:
+    """Digest of every table and setting that the report shows."""
+    lake = lab.lake
+    headers = [lake.header(part) for name in INPUTS for part in lake.parts(name)]
+    analyses = [one.model_dump(mode="json") for one in lab.config.analyses]
+    return digest_of(__version__, [one.digest for one in headers if one], analyses)
+
+
+def report_content(
+    lab: Lab, digest: str, now: datetime, *, previous: Path
+) -> ReportContent:
+    """Everything the report is made from, out of the lake."""
+    runs = lab.lake.read("marts.runs")
+    state = lab.lake.read("raw.sync_state")
+    analyses = tuple(_analysis(lab, analysis) for analysis in lab.config.analyses)
+    before = previous / "report.json"
+    text = before.read_text(encoding="utf-8") if before.is_file() else None
+    data_as_of = runs["heartbeat_at"].max()
+    return ReportContent(
+        analyses=analyses,
+        runs=runs,
+        sync_state=state,
+        changes=changes_since(text, runs, analyses),
+        provenance=Provenance(
+            code_version=__version__,
+            config_digest=digest_of(lab.config.model_dump(mode="json")),
+            input_digest=digest,
+            data_as_of=data_as_of if isinstance(data_as_of, datetime) else None,
+            warehouse=str(lab.warehouse),
+        ),
+        generated_at=now,
+    )
+
+
+def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:
+    scores, estimates, comparisons, profiles = (
+        lab.lake.read(name).filter(analysis=analysis.name) for name in STATS
+    )
+    return AnalysisContent(
+        config=analysis,
+        scores=scores,
+        interval_estimates=estimates,
+        comparisons=comparisons,
+        performance_profiles=profiles,
+        curves=_curves(lab, analysis, scores),
+    )
+
+
+def _curves(lab: Lab, analysis: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
+    """Curves of the analysis' metrics, for the runs that have a score."""
+    grids = lab.lake.read("derived.curve_grids").select("metric", "x_metric")
+    groups = {**DEFAULT_METRIC_GROUPS, **lab.config.metric_groups}
+    asked = analysis.curves or (analysis.score.metric,)
+    names = expand(asked, groups=groups, available=grids["metric"].unique())
+    curves = lab.lake.scan("derived.metric_curves")
+    chosen = curves.filter(pl.col("metric").is_in(names))
+    labels = scores.select("run_path", "group_name", "task").lazy()
+    axes = grids.unique("metric", keep="first", maintain_order=True).lazy()
+    return (
+        chosen.join(labels, "run_path")
+        .join(axes, "metric")
+        .select(list(CURVE_COLUMNS))
+        .sort("metric", "group_name", "task", "run_path", "grid_x")
+        .collect()
+    )

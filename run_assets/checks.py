@@ -1,0 +1,168 @@
+"""Asset checks: one for the whole table each, whose metadata names what is bad."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from run_assets.assets.results import key
+from run_assets.contracts.tables import TABLES, Table, table
+from run_assets.errors import ContractError, SourceError
+from run_assets.ingest import read_state
+from run_assets.lab import Lab
+from run_assets.refresh import read_stamp
+from run_assets.resources import LabResource
+from run_assets.store.lake import Lake, Part, check_key, schema_of
+
+FRESH_FOR = timedelta(hours=26)
+"""A nightly refresh, and two hours of patience."""
+_LISTED = 20
+
+
+def checks() -> list[dg.AssetChecksDefinition]:
+    """Every asset check."""
+    return [contracts, readable, complete, fresh]
+
+
+_STORED = [one for one in TABLES.values() if one.layout not in ("view", "none")]
+
+
+@dg.multi_asset_check(
+    name="contracts",
+    specs=[
+        dg.AssetCheckSpec(
+            "contract",
+            asset=key(contract.name),
+            description="Every file has the columns and types of the contract; "
+            "keys are unique and never null.",
+        )
+        for contract in _STORED
+    ],
+    can_subset=True,
+)
+def contracts(
+    context: dg.AssetCheckExecutionContext, lab: LabResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Columns, types and key of every stored table."""
+    lake = lab.lab.lake
+    asked = {check.asset_key for check in context.selected_asset_check_keys}
+    for contract in _STORED:
+        if key(contract.name) in asked:
+            bad = dict(_violations(lake, contract))
+            found = _result(bad, {"files": len(lake.parts(contract.name))})
+            yield found._replace(asset_key=key(contract.name), check_name="contract")
+
+
+@dg.asset_check(
+    asset=key("raw.sync_state"),
+    description="Nothing in the sources was unreadable.",
+)
+def readable(lab: LabResource) -> dg.AssetCheckResult:
+    """Damaged files turn this red; the runs in them keep what could be read."""
+    state = read_state(lab.lab.lake).filter(pl.col("is_damaged"))
+    bad = {
+        location: problem or f"{skipped:,} bytes skipped"
+        for location, problem, skipped in state.select(
+            "source_location", "problem", "skipped_bytes"
+        ).iter_rows()
+    }
+    return _result(bad, {"damaged_locations": len(bad)})
+
+
+@dg.asset_check(
+    asset=key("raw.runs"),
+    description="Every run that was read is stored, and its history with it.",
+)
+def complete(lab: LabResource) -> dg.AssetCheckResult:
+    """Row counts against the source."""
+    lake = lab.lab.lake
+    told = read_state(lake).filter(pl.col("content_digest").is_not_null())
+    stored = lake.read("raw.runs").select("run_path", "history_rows")
+    runs = told.unique("run_path").join(
+        stored, "run_path", how="left", suffix="_stored"
+    )
+    wrong = runs.filter(
+        pl.col("history_rows_stored").is_null()
+        | pl.col("history_rows").ne_missing(pl.col("history_rows_stored"))
+    )
+    bad = {
+        path: f"{rows} rows read, {found} stored"
+        for path, rows, found in wrong.select(
+            "run_path", "history_rows", "history_rows_stored"
+        ).iter_rows()
+    }
+    return _result(bad, {"runs_read": runs.height, "runs_stored": stored.height})
+
+
+@dg.asset_check(
+    asset=key("raw.runs"),
+    description="The sources were asked within the last 26 hours.",
+)
+def fresh(lab: LabResource) -> dg.AssetCheckResult:
+    """Freshness of the whole lake, and of the partitions whose runs go on."""
+    now = datetime.now(UTC)
+    stamp = read_stamp(lab.lab)
+    asked = _asked_at(lab.lab)
+    running = read_state(lab.lab.lake).filter(
+        pl.col("run_state") == "running", pl.col("fetched_at") < now - FRESH_FOR
+    )
+    bad = {
+        f"{day}|{slug}": f"{path} was last read {at:%Y-%m-%d %H:%M} UTC"
+        for path, slug, day, at in running.select(
+            "run_path", "project_slug", "day", "fetched_at"
+        ).iter_rows()
+    }
+    if asked is not None and now - asked > FRESH_FOR:
+        bad["all partitions"] = (
+            f"the sources were last asked {asked:%Y-%m-%d %H:%M} UTC"
+        )
+    return _result(bad, {"refreshed_at": (stamp or {}).get("refreshed_at", "never")})
+
+
+def _asked_at(lab: Lab) -> datetime | None:
+    """The last refresh: its stamp, or the youngest row it read."""
+    stamp = read_stamp(lab)
+    read_at: Any = read_state(lab.lake)["fetched_at"].max()
+    stamped = datetime.fromisoformat(stamp["refreshed_at"]) if stamp else None
+    return max((at for at in (stamped, read_at) if at), default=None)
+
+
+def _violations(lake: Lake, contract: Table) -> Iterable[tuple[str, str]]:
+    parts = lake.parts(contract.name)
+    wanted = dict(schema_of(contract))
+    for part in parts:
+        try:
+            found = dict(pl.read_parquet_schema(lake.path(part)))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            yield str(lake.path(part)), str(error)
+            continue
+        if found != wanted:
+            yield str(lake.path(part)), f"columns {found}, contract {wanted}"
+    if not contract.is_bulk:  # keys of bulk tables are checked when a part is written
+        yield from _key_violations(lake, contract, parts)
+
+
+def _key_violations(
+    lake: Lake, contract: Table, parts: list[Part]
+) -> Iterable[tuple[str, str]]:
+    try:
+        keys = lake.scan(contract.name, parts).select(contract.key).collect()
+        check_key(keys, table(contract.name))
+    except (ContractError, SourceError, pl.exceptions.PolarsError) as error:
+        yield contract.name, str(error)
+
+
+def _result(bad: dict[str, str], counts: dict[str, Any]) -> dg.AssetCheckResult:
+    lines = [f"- `{name}`: {what}" for name, what in list(bad.items())[:_LISTED]]
+    if len(bad) > _LISTED:
+        lines.append(f"- and {len(bad) - _LISTED} more")
+    return dg.AssetCheckResult(
+        passed=not bad,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            **counts,
+            "bad": dg.MetadataValue.md("\n".join(lines) or "Nothing."),
+        },
+    )

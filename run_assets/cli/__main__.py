@@ -1,0 +1,5 @@
+"""``python -m run_assets.cli``."""
+
+from run_assets.cli import main
+
+main()

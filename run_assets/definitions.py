@@ -1,0 +1,48 @@
+"""The only place where assets, checks, jobs, schedules and resources meet."""
+
+from typing import Any
+
+import dagster as dg
+from dagster_duckdb import DuckDBResource
+
+from run_assets.assets import derived, published, raw, reports, stats, warehouse
+from run_assets.checks import checks
+from run_assets.config import FILE_NAME
+from run_assets.jobs import REFRESH, nightly
+from run_assets.lab import Lab
+from run_assets.lab import open as open_lab
+from run_assets.resources import use_lab
+
+
+def build_definitions(
+    lab: Lab, resources: dict[str, Any] | None = None
+) -> dg.Definitions:
+    """Everything Dagster knows of a lab; tests and deployments assemble their own.
+
+    Args:
+        lab: Configuration and lake.
+        resources: Replaces or adds resources by name.
+    """
+    return dg.Definitions(
+        assets=[
+            raw.raw_runs(lab.config),
+            raw.sync_state,
+            *warehouse.model_assets(),
+            *dg.load_assets_from_modules([derived, stats, reports, published]),
+        ],
+        asset_checks=checks(),
+        jobs=[REFRESH],
+        schedules=[nightly(lab.config)],
+        executor=dg.in_process_executor,
+        resources={
+            "lab": use_lab(lab, str(lab.config.root / FILE_NAME)),
+            "duckdb": DuckDBResource(database=":memory:"),
+            **(resources or {}),
+        },
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What ``dagster``, ``dg`` and the code server load."""
+    return build_definitions(open_lab())

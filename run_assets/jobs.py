@@ -1,0 +1,133 @@
+"""The refresh as a Dagster job, its schedule, and running it without a daemon."""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from dagster._core.instance.ref import InstanceRef
+
+from run_assets.config import Config
+from run_assets.lab import Lab
+from run_assets.refresh import (
+    RefreshFailedError,
+    Selection,
+    is_built,
+    plan_refresh,
+    read_stamp,
+    write_stamp,
+)
+
+REFRESH = dg.define_asset_job(
+    "refresh",
+    selection=dg.AssetSelection.all(),
+    description="Read what changed and rebuild what depends on it.",
+)
+
+
+def nightly(config: Config) -> dg.ScheduleDefinition:
+    """The refresh by the clock; skips with a reason when nothing changed."""
+
+    @dg.schedule(
+        name="nightly",
+        job=REFRESH,
+        cron_schedule=config.schedule.cron,
+        execution_timezone=config.schedule.timezone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Refreshes when a source, the code or the config has changed.",
+    )
+    def tick() -> dg.RunRequest | dg.SkipReason:
+        lab = Lab(config)
+        now = datetime.now(UTC)
+        changes = plan_refresh(lab, now=now, selection=Selection()).changes
+        if changes or not is_built(lab):
+            return dg.RunRequest()
+        since = (read_stamp(lab) or {}).get("refreshed_at")
+        write_stamp(lab, now)
+        return dg.SkipReason(f"Nothing has changed since {since}.")
+
+    return tick
+
+
+def run_config(selection: Selection) -> dict[str, Any]:
+    """The run config of a refresh that may read only some runs."""
+    options = {
+        "reread": selection.reread,
+        "project": selection.project,
+        "since": selection.since and selection.since.isoformat(),
+    }
+    given = {name: value for name, value in options.items() if value}
+    return {"ops": {"raw_runs": {"config": given}}} if given else {}
+
+
+def run_in_process(lab: Lab, selection: Selection) -> str:
+    """Run the refresh in this process, recorded in the lab's Dagster.
+
+    Returns:
+        The id of the Dagster run.
+
+    Raises:
+        RefreshFailedError: A step failed; the message names it and why.
+    """
+    from run_assets.definitions import build_definitions
+
+    definitions = build_definitions(lab)
+    job = definitions.resolve_job_def("refresh")
+    with dagster_instance(lab.config.root) as instance, quiet():
+        result = job.execute_in_process(
+            instance=instance, run_config=run_config(selection), raise_on_error=False
+        )
+    if not result.success:
+        raise RefreshFailedError(_failures(result))
+    return result.run_id
+
+
+def dagster_instance(home: Path) -> dg.DagsterInstance:
+    """The Dagster of a lab, the same one that its UI and daemon use.
+
+    Dagster takes relative paths of ``dagster.yaml`` from the current folder; here they
+    are meant from the file's own.
+    """
+    file = home / "dagster.yaml"
+    if not file.is_file():
+        return dg.DagsterInstance.from_ref(
+            InstanceRef.from_dir(str(_made(home / "data/dagster")))
+        )
+    given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    folder = given.get("storage", {}).get("sqlite", {}).get("base_dir")
+    moved = (
+        {"storage": {"sqlite": {"base_dir": str(_made(home / folder))}}}
+        if folder
+        else {}
+    )
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=moved))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class quiet:  # noqa: N801  # a context manager reads like a verb
+    """Keep Dagster's own log lines off the terminal; they are in the event log."""
+
+    def __enter__(self) -> None:
+        """Raise the level of Dagster's loggers."""
+        self.before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        """Put the level back."""
+        logging.disable(self.before)
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> str:
+    lines = []
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        cause = error.cause if error and error.cause else error
+        text = cause.message.strip() if cause else "no error was recorded"
+        lines.append(f"{event.step_key}: {text}")
+    return "\n".join(lines) or "the refresh failed before its first step"

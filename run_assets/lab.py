@@ -1,0 +1,93 @@
+"""A lab: one configuration, its lake and what was built from it. The Python door."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from run_assets.config import Config, load_config
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from run_assets.refresh import Refreshed
+    from run_assets.store.lake import Lake
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how much of it, and of how much."""
+
+
+def _no_progress(_what: str, _done: int, _of: int) -> None: ...
+
+
+class Lab:
+    """Access to the tables of a lab from a notebook or a script.
+
+    Attributes:
+        config: What ``run_assets.yaml``, the environment and flags say.
+        progress: Told how far long work has come.
+
+    Example:
+        ``lab = run_assets.open("."); lab.table("marts.runs").collect()``
+    """
+
+    def __init__(self, config: Config, progress: Progress | None = None) -> None:
+        self.config = config
+        self.progress = progress or _no_progress
+
+    @cached_property
+    def lake(self) -> "Lake":
+        """The parquet files."""
+        from run_assets.store.lake import Lake
+
+        return Lake(self.config.data_path / "lake")
+
+    @property
+    def warehouse(self) -> Path:
+        """The published DuckDB file."""
+        return self.config.data_path / "warehouse.duckdb"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of reports, with ``latest`` in it."""
+        return self.config.data_path / "reports"
+
+    def table(self, name: str) -> "pl.LazyFrame":
+        """A table by its address, as a lazy frame.
+
+        Raises:
+            NotFoundError: No table has this name.
+        """
+        from run_assets.contracts.tables import table
+
+        if table(name).layout in ("view", "none"):
+            return self.sql(f"select * from {table(name).name}").lazy()
+        return self.lake.scan(name)
+
+    def sql(self, text: str, **limits: Any) -> "pl.DataFrame":
+        """The answer of the published DuckDB file; read-only and locked down.
+
+        Raises:
+            UsageError: The text is not one valid query.
+            NotFoundError: Nothing has been published yet.
+        """
+        from run_assets.store.query import query
+
+        return query(self.lake, text, **limits)
+
+    def refresh(self, **options: Any) -> "Refreshed":
+        """Read what changed and rebuild what depends on it; see ``refresh``."""
+        from run_assets.refresh import refresh
+
+        return refresh(self, **options)
+
+
+def open(path: str | Path | None = None) -> Lab:  # noqa: A001  # run_assets.open reads well
+    """The lab of a config file or folder; searched for where ``path`` is ``None``.
+
+    Raises:
+        NotFoundError: There is no ``run_assets.yaml``.
+        UsageError: It has a mistake.
+    """
+    return Lab(load_config(path))

@@ -1,0 +1,87 @@
+"""The files that make a folder a lab."""
+
+from pathlib import Path
+
+from run_assets.config import FILE_NAME
+from run_assets.errors import UsageError
+
+CONFIG = """\
+# What this lab reads and compares. `run-assets config show --origin` explains it.
+data_dir: data
+sources:
+  # a wandb/ folder, or any folder above several of them
+  - {{kind: wandb_files, path: {wandb}, entity: local}}
+
+# "@name" wherever a metric is named; wildcards are allowed
+metric_groups: {{}}
+
+# safe expressions over metrics, run columns, config.<key> and constants
+derived_metrics: {{}}
+#  efficiency: "`overview/reward` / steps"
+
+# which groups are compared, on which tasks, by which score
+analyses: []
+#  - name: algorithms
+#    score: {{metric: eval/success_rate, aggregate: last}}
+#    group: config.algorithm
+#    task: config.env
+
+publish: {{wandb: {{mode: offline, project: metta-analysis}}}}
+schedule: {{cron: "0 2 * * *", timezone: UTC}}
+"""
+
+DAGSTER = """\
+# Runs, events and schedules of this lab. DAGSTER_HOME is the folder of this file.
+storage:
+  sqlite:
+    base_dir: data/dagster
+local_artifact_storage:
+  module: dagster.core.storage.root
+  class: LocalArtifactStorage
+  config:
+    base_dir: data/dagster
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+"""
+
+WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: run_assets.definitions
+      location_name: run_assets
+"""
+
+
+def create_lab(folder: Path, *, wandb: str) -> list[Path]:
+    """Write the three files of a lab.
+
+    Raises:
+        UsageError: The folder is a lab already; nothing was changed.
+    """
+    config = folder / FILE_NAME
+    if config.exists():
+        msg = f"{config} exists; nothing was changed. Edit it, or choose another folder"
+        raise UsageError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    config.write_text(CONFIG.format(wandb=_yaml(wandb)), encoding="utf-8")
+    return [config, *ensure_dagster_files(folder)]
+
+
+def ensure_dagster_files(folder: Path) -> list[Path]:
+    """Write ``dagster.yaml`` and ``workspace.yaml`` where they are missing."""
+    texts = {"dagster.yaml": DAGSTER, "workspace.yaml": WORKSPACE}
+    missing = {folder / n: t for n, t in texts.items() if not (folder / n).exists()}
+    for file, text in missing.items():
+        file.write_text(text, encoding="utf-8")
+    (folder / "data" / "dagster").mkdir(parents=True, exist_ok=True)
+    return list(missing)
+
+
+def _yaml(text: str) -> str:
+    import yaml
+
+    return yaml.safe_dump(text, default_flow_style=True).removesuffix("\n...\n").strip()
