@@ -1,0 +1,1 @@
+"""The core: transforms that SQL says badly; frame in, frame out."""
