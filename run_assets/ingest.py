@@ -16,7 +16,7 @@ import polars as pl
 
 from run_assets.contracts.tables import table
 from run_assets.digests import digest_of
-from run_assets.errors import RunAssetsError
+from run_assets.errors import RunAssetsError, SourceError
 from run_assets.lab import Progress
 from run_assets.partitions import Partition, project_slug, run_day
 from run_assets.sources.runs import ChangedRun, RunContent
@@ -125,6 +125,10 @@ def place_runs(
     return places
 
 
+class _KeptError(SourceError):
+    """What was read is less than what is stored."""
+
+
 class Ingest:
     """Writes changed runs to the raw lake, part by part."""
 
@@ -190,7 +194,7 @@ class Ingest:
     def replace_state(self, paths: set[str], rows: list[dict[str, Any]]) -> None:
         """Exchange the rows of some runs."""
         fresh = pl.DataFrame(rows, schema=schema_of(table("raw.sync_state")))
-        found = fresh.select("source_location").to_series()
+        found = fresh["source_location"].to_list()
         kept = self.state.filter(
             ~pl.col("run_path").is_in(paths) | ~pl.col("source_location").is_in(found)
         )
@@ -231,8 +235,16 @@ class _PartWriter:
         self.part = part
         self.places = dict(places)
         self.planned = dict(places)
+        self.stored_rows = self._stored_rows()
         self.rows = _Rows()
         self.counts: dict[str, int] = dict.fromkeys(PARTITIONED, 0)
+
+    def _stored_rows(self) -> dict[str, int]:
+        part = self.part.of("raw.runs")
+        if self.lake.header(part) is None:
+            return {}
+        runs = fitted(self.lake.read("raw.runs", [part]), "raw.runs")
+        return dict(runs.select("run_path", "history_rows").drop_nulls().iter_rows())
 
     def write(self, changes: list[ChangedRun]) -> Written:
         paths = {change.run_path for change in changes}
@@ -271,11 +283,24 @@ class _PartWriter:
                 self.rows.add("raw.history", change.run_path, piece)
                 place = self._spill(change, place)
             content = reading.finish()
+            self._refuse_loss(change, content)
         except RunAssetsError as error:
-            return self._unread(change, place, str(error))
+            return self._unread(change, place, error)
         self._add(change, content)
         self.places[change.run_path] = place
         return _final_rows(change, place, content, self.ingest.now)
+
+    def _refuse_loss(self, change: ChangedRun, content: RunContent) -> None:
+        """A run of which a file vanished is kept as stored rather than shortened."""
+        mine = self.ingest.state.filter(run_path=change.run_path)
+        gone = set(mine["source_location"]) - {one.name for one in change.locations}
+        stored = self.stored_rows.get(change.run_path, 0)
+        if gone and content.run["history_rows"] < stored:
+            msg = (
+                f"{', '.join(sorted(gone))} vanished, and what is left has "
+                f"{content.run['history_rows']} of {stored} rows; kept as stored"
+            )
+            raise _KeptError(msg)
 
     def _keep_run(self, run_path: str, place: Place) -> None:
         """The stored rows of a run that is read on: its last part, and the rest."""
@@ -305,7 +330,7 @@ class _PartWriter:
         self.rows.add("raw.metric_definitions", path, content.metric_definitions)
 
     def _unread(
-        self, change: ChangedRun, place: Place, problem: str
+        self, change: ChangedRun, place: Place, error: RunAssetsError
     ) -> list[dict[str, Any]]:
         """Keep what was stored of a run that could not be read, and say why."""
         for name in PARTITIONED:
@@ -317,8 +342,11 @@ class _PartWriter:
             if self.lake.header(part):
                 stored = fitted(self.lake.read(name, [part]), name)
                 frames.append(stored.filter(run_path=change.run_path))
+        # without a digest the next refresh tries again, whatever the file looks like
+        digest = digest_of(str(error)) if isinstance(error, _KeptError) else None
+        told = {"problem": str(error), "is_damaged": True, "content_digest": digest}
         rows = [_state_row(change, location, place) for location in change.locations]
-        return [{**row, "problem": problem, "is_damaged": True} for row in rows]
+        return [{**row, **told} for row in rows]
 
     def _spill(self, change: ChangedRun, place: Place) -> Place:
         """Write full parts of a very long run while it is read."""

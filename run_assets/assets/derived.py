@@ -107,14 +107,13 @@ def metric_curves(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[typ
 
     def grid_of(part: Part) -> list[Any]:
         """A new run of a project moves a grid rarely, and then rewrites its curves."""
-        summaries = part.of("marts.run_summaries")
-        logged = lab.lab.lake.read("marts.run_summaries", [summaries])[
-            "metric"
-        ].unique()
         mine = grids.get(part.project_slug)
-        return (
-            [] if mine is None else mine.filter(pl.col("metric").is_in(logged)).rows()
-        )
+        if mine is None:
+            return []
+        summaries = part.of("marts.run_summaries")
+        read = lab.lab.lake.read("marts.run_summaries", [summaries])
+        logged = read["metric"].unique().to_list()
+        return mine.filter(pl.col("metric").is_in(logged)).rows()
 
     def compute(build: Build) -> pl.DataFrame:
         grid = grids[build.part.project_slug]

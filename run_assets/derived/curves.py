@@ -88,7 +88,10 @@ def _nice_widths(power: int) -> Iterator[float]:
 
 
 def metric_grids(
-    points: pl.DataFrame, previous: pl.DataFrame | None = None
+    points: pl.DataFrame,
+    previous: pl.DataFrame | None = None,
+    *,
+    is_whole: bool | None = None,
 ) -> pl.DataFrame:
     """The grid of each metric of a project.
 
@@ -96,6 +99,7 @@ def metric_grids(
         points: metric, x, value of all its runs. Only finite x with a finite value
             count. Where all x are whole numbers (steps), bins are at least 1 wide.
         previous: Grids in use (metric, bin_width): kept while they hold the range.
+        is_whole: The axis has whole numbers only; ``None`` to judge by the points.
 
     Returns:
         metric, bin_width, sorted by metric. A metric without points keeps its grid.
@@ -115,9 +119,9 @@ def metric_grids(
             low,
             high,
             previous=before.get(metric),
-            smallest=1.0 if is_whole else 0.0,
+            smallest=1.0 if (looks_whole if is_whole is None else is_whole) else 0.0,
         )
-        for metric, low, high, is_whole in ranges.iter_rows()
+        for metric, low, high, looks_whole in ranges.iter_rows()
     }
     return pl.DataFrame(sorted(widths.items()), schema=GRID_SCHEMA, orient="row")
 

@@ -6,6 +6,8 @@ import polars as pl
 
 from run_assets.derived.curves import metric_grids
 
+_IS_STEP = pl.col("x_metric") == "_step"
+
 
 def declared_grids(
     summaries: pl.DataFrame, runs: pl.DataFrame, previous: pl.DataFrame | None
@@ -62,13 +64,19 @@ def _grids(
     ):
         axes = _axes(mine)
         used = mine.join(axes, ["metric", "x_metric"], how="semi")
-        ends = pl.concat(
-            used.select("metric", pl.col(end).alias("x"), value=pl.lit(0.0))
-            for end in ("first_x", "last_x")
-        ).drop_nulls("x")
         before = _before(previous, entity, project, axes)
+        # the ends of an epoch axis may be whole numbers by chance, steps always are
+        grids = [
+            metric_grids(
+                _ends(used.filter(is_step)),
+                before.join(axes.filter(is_step), "metric", how="semi"),
+                is_whole=is_whole,
+            )
+            for is_whole, is_step in ((True, _IS_STEP), (False, ~_IS_STEP))
+        ]
         yield (
-            metric_grids(ends, before)
+            pl.concat(grids)
+            .sort("metric")
             .join(axes, "metric")
             .select(
                 pl.lit(entity).alias("entity"),
@@ -80,6 +88,15 @@ def _grids(
         )
 
 
+def _ends(ranges: pl.DataFrame) -> pl.DataFrame:
+    """Both ends of each range as points."""
+    ends = pl.concat(
+        ranges.select("metric", pl.col(end).alias("x"), value=pl.lit(0.0))
+        for end in ("first_x", "last_x")
+    )
+    return ends.drop_nulls("x")
+
+
 def _axes(ranges: pl.DataFrame) -> pl.DataFrame:
     counts = ranges.group_by("metric", "x_metric").len()
     order = counts.sort(["metric", "len", "x_metric"], descending=[False, True, False])
@@ -88,9 +105,9 @@ def _axes(ranges: pl.DataFrame) -> pl.DataFrame:
 
 def _before(
     previous: pl.DataFrame | None, entity: str, project: str, axes: pl.DataFrame
-) -> pl.DataFrame | None:
+) -> pl.DataFrame:
     if previous is None:
-        return None
+        return pl.DataFrame(schema={"metric": pl.String, "bin_width": pl.Float64})
     mine = previous.filter(entity=entity, project=project)
     same = mine.join(axes, ["metric", "x_metric"], how="semi")
     return same.select("metric", "bin_width")

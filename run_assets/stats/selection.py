@@ -57,7 +57,7 @@ def select_scores(
         "group_name",
         "task",
         "run_path",
-        "replicate",
+        pl.col("replicate").fill_null(pl.col("run_path")),
         "raw_score",
     )
 

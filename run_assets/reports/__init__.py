@@ -1,0 +1,1 @@
+"""What a reader gets to see: HTML, Markdown and JSON from the same content."""
