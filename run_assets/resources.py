@@ -10,6 +10,7 @@ from dagster_duckdb import DuckDBResource
 
 from run_assets.lab import Lab
 from run_assets.store.lock import lake_lock
+from run_assets.store.models import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,12 +77,16 @@ def _is_alive(pid: int) -> bool:
 
 
 @contextmanager
-def engine(duckdb_resource: DuckDBResource) -> Iterator["duckdb.DuckDBPyConnection"]:
+def engine(
+    duckdb_resource: DuckDBResource, lab: Lab
+) -> Iterator["duckdb.DuckDBPyConnection"]:
     """A connection that gives the same bytes for the same input; always closed."""
+    spill = quoted(str(lab.config.data_path / ".spill"))
     with duckdb_resource.get_connection() as connection:
         try:
             connection.execute("set threads = 1")  # parallel sums differ in last bits
             connection.execute("set timezone = 'UTC'")
+            connection.execute(f"set temp_directory = {spill}")
             yield connection
         finally:
             connection.close()

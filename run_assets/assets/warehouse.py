@@ -41,7 +41,7 @@ def _asset(model: Model) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(model.contract)},
     )
     def table(lab: LabResource, duckdb: DuckDBResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # has no value
-        with engine(duckdb) as connection:
+        with engine(duckdb, lab.lab) as connection:
             if is_view:
                 conform(run_model(connection, model.name, {}), model.contract)
                 return dg.MaterializeResult(

@@ -166,7 +166,7 @@ _ALL = (
     ),
     _table(
         "staging.metric_definitions",
-        "run and define_metric pattern that declares an x axis",
+        "run and define_metric pattern",
         "run_path pattern",
         "run_path pattern prefix is_prefix step_metric",
         "view",

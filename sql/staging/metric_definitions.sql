@@ -1,4 +1,4 @@
--- One row per run and define_metric pattern that declares an x axis, if only _step.
+-- One row per run and define_metric pattern: the x axis it declares, if only _step.
 -- reads: raw.metric_definitions
 select
     run_path,
