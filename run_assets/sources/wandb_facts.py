@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self
 
 from run_assets.sources.wandb_records import (
+    LARGEST_STEP,
     decode_value,
     item_path,
     parse_json,
@@ -19,6 +20,7 @@ from run_assets.sources.wandb_records import (
 )
 
 INTERNAL = "_wandb"  # W&B's own branch of config and summary
+LARGEST_SIZE = 2**63 - 1  # of a 64-bit column; sizes are what a stranger claims
 GOALS = {1: "minimize", 2: "maximize"}  # MetricRecord.MetricGoal
 
 
@@ -126,7 +128,8 @@ def _fold_run(facts: RunFacts, run: Any) -> None:
         host_name=run.host,
         git_commit=run.git.commit,
     )
-    facts.starting_step = max(0, run.starting_step)
+    is_sane = 0 <= run.starting_step <= LARGEST_STEP
+    facts.starting_step = run.starting_step if is_sane else 0
     _started(facts, timestamp_us(run.start_time))
     _fold_telemetry(facts, run.telemetry)
     if facts.is_begun:
@@ -225,7 +228,7 @@ def _fold_metric(facts: RunFacts, metric: Any) -> None:
 
 def _fold_artifact(facts: RunFacts, artifact: Any) -> None:
     files = [
-        {"name": entry.path, "size_bytes": entry.size}
+        {"name": entry.path, "size_bytes": max(0, entry.size)}
         for entry in artifact.manifest.contents
     ]
     _add_artifact(
@@ -236,7 +239,7 @@ def _fold_artifact(facts: RunFacts, artifact: Any) -> None:
         version=None,  # the server counts versions
         aliases=list(artifact.aliases),
         files=files,
-        size_bytes=sum(entry["size_bytes"] for entry in files),
+        size_bytes=min(sum(entry["size_bytes"] for entry in files), LARGEST_SIZE),
         digest=artifact.digest or None,
     )
 

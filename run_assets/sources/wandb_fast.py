@@ -29,6 +29,7 @@ from run_assets.sources.wandb_log import (
     Skipped,
     read_records,
 )
+from run_assets.sources.wandb_numbers import NOTHING, PAD, TEXT_ONLY, WITH_TEXT, Bytes
 from run_assets.sources.wandb_records import (
     CONSOLE_KINDS,
     HistoryRow,
@@ -88,9 +89,9 @@ class _File:
         self.size = stream.seek(0, SEEK_END)
         self._lock = Lock()
 
-    def read_into(self, data: kernel.Bytes, offset: int) -> int:
+    def read_into(self, data: Bytes, offset: int) -> int:
         """Fill `data` from `offset`; how many bytes the file had."""
-        view = memoryview(data)[: max(0, self.size - offset)]
+        view = memoryview(data.data)[: max(0, self.size - offset)]
         with self._lock:
             self.stream.seek(offset)
             filled = 0
@@ -103,7 +104,7 @@ class _File:
 
     def next_whole_record(self, offset: int) -> tuple[list[Skipped], Record | None]:
         """What the plain reader finds behind `offset`: losses, and a record if any."""
-        skipped = []
+        skipped: list[Skipped] = []
         with self._lock:
             for item in read_records(self.stream, start=offset):
                 if isinstance(item, Record):
@@ -170,7 +171,7 @@ def _windows(
         -(-window_bytes // BLOCK_BYTES) * BLOCK_BYTES if threads > 1 else window_bytes
     )
     first_stop = (start // step + 1) * step
-    stops = list(range(first_stop, file.size, step)) + [file.size]
+    stops = [*range(first_stop, file.size, step), file.size]
     if threads == 1:
         yield from ((None, stop) for stop in stops)
         return
@@ -258,7 +259,7 @@ class _KeyTable:
 
     def _reserve(self, n_bytes: int, code: int) -> None:
         arena, seen = self.arrays.arena, self.arrays.seen
-        if self.n_bytes + n_bytes + kernel.PAD > arena.size:
+        if self.n_bytes + n_bytes + PAD > arena.size:
             arena = np.concatenate([arena, np.zeros_like(arena)])
         while code >= seen.size:
             seen = np.concatenate([seen, np.zeros_like(seen)])
@@ -368,8 +369,8 @@ class _Decoder:
     def _load(self, position: int, size: int, stop: int) -> None:
         """Read a window; the end of a window read before becomes the begin of it."""
         size = min(size, self.file.size - position)
-        if self.data.size < size + kernel.PAD:
-            self.data = np.zeros(size + kernel.PAD, np.uint8)
+        if self.data.size < size + PAD:
+            self.data = np.zeros(size + PAD, np.uint8)
         self.offset = position
         self.state[kernel.POSITION] = 0
         self.state[kernel.PENDING] = 0
@@ -465,8 +466,9 @@ class _Decoder:
     def _add_row(self, row: HistoryRow) -> None:
         """Write a decoded row into the output; there is room for it."""
         first = int(self.state[kernel.N_LINES])
-        values = row.values or {None: (None, None)}
-        for line, (metric, (value, text)) in enumerate(values.items(), first):
+        values: list[tuple[str | None, tuple[float | None, str | None]]]
+        values = [*row.values.items()] or [(None, (None, None))]
+        for line, (metric, (value, text)) in enumerate(values, first):
             code = kernel.NO_METRIC if metric is None else self.names.code(metric)
             self.output.codes[line] = code
             self.output.numbers[kernel.VALUE, line] = np.nan if value is None else value
@@ -490,12 +492,12 @@ class _Decoder:
         n_texts = self.state[kernel.N_TEXTS]
         start = int(self.state[kernel.N_TEXT_BYTES])
         encoded = (text or "").encode()
-        kind = kernel.WITH_TEXT if value is not None else kernel.TEXT_ONLY
+        kind = WITH_TEXT if value is not None else TEXT_ONLY
         stop = start + len(encoded)
         self.output.text[start:stop] = list(encoded)
         self.output.texts[:, n_texts] = (
             line,
-            kernel.NOTHING if text is None else kind,
+            NOTHING if text is None else kind,
             stop,
         )
         self.state[kernel.N_TEXTS] += 1
@@ -540,11 +542,11 @@ def _nullable(array: np.ndarray, is_null: np.ndarray) -> pl.Series:
 
 def _values(value: np.ndarray, texts: kernel.Integers) -> pl.Series:
     series = pl.Series(value)
-    nulls = texts[kernel.TEXT_LINE, texts[kernel.TEXT_KIND] >= kernel.TEXT_ONLY]
+    nulls = texts[kernel.TEXT_LINE, texts[kernel.TEXT_KIND] >= TEXT_ONLY]
     return series.scatter(nulls, None) if nulls.size else series
 
 
-def _value_texts(n_lines: int, texts: kernel.Integers, text: kernel.Bytes) -> pl.Series:
+def _value_texts(n_lines: int, texts: kernel.Integers, text: Bytes) -> pl.Series:
     if not texts.size:
         return pl.repeat(None, n_lines, dtype=pl.String, eager=True)
     ends = texts[kernel.TEXT_END].tolist()
@@ -554,7 +556,7 @@ def _value_texts(n_lines: int, texts: kernel.Integers, text: kernel.Bytes) -> pl
         for start, stop in zip([0, *ends], ends, strict=False)
     ]
     place = np.full(n_lines, len(pieces), np.int64)
-    has_text = texts[kernel.TEXT_KIND] != kernel.NOTHING
+    has_text = texts[kernel.TEXT_KIND] != NOTHING
     place[texts[kernel.TEXT_LINE, has_text]] = np.flatnonzero(has_text)
     return pl.Series([*pieces, None], dtype=pl.String).gather(place)
 

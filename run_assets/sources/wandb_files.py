@@ -7,7 +7,6 @@ The only door to this kind of file. Behind it: `wandb_found.py` (which files the
 decoder for big files).
 """
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -82,6 +81,7 @@ __all__ = [
 BATCH_ROWS = 1_000_000
 HEARTBEAT_TIMEOUT = timedelta(minutes=5)
 """Source: a run that is silent for longer is shown as crashed by the W&B server."""
+LONGEST_SECONDS = 1e12  # 30,000 years
 NO_PROJECT = "uncategorized"
 
 TIME = pl.Datetime("us", "UTC")
@@ -410,7 +410,8 @@ def _runtime_seconds(facts: RunFacts) -> float | None:
     internal = facts.summary.get(INTERNAL)
     runtime = internal.get("runtime") if isinstance(internal, dict) else None
     for seconds in (runtime, facts.exit_runtime_seconds, facts.logged_runtime_seconds):
-        if isinstance(seconds, int | float) and math.isfinite(seconds):
+        # What a stranger wrote may be an integer that no double can hold, or NaN.
+        if isinstance(seconds, int | float) and abs(seconds) < LONGEST_SECONDS:
             return float(seconds)
     return None
 

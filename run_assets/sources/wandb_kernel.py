@@ -11,36 +11,45 @@ Memory is safe whatever the bytes say. A position never exceeds the end of what 
 it: every length is compared with the room that is left before it is added. The
 look-ahead of `word` and `read_length` stays within `PAD` bytes that every array of
 bytes has behind its last used one. Output arrays are checked before each write.
-
-All compiled code is in this file: numba's cache notices a change of this file only.
 """
 
-from collections import Counter
-from collections.abc import Callable, Container
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+# Numba compiles `x in (a, b)` to a loop, and has no keyword-only arguments.
+# ruff: noqa: FBT001, PLR0913, PLR0917, PLR1714, SIM109
+
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numba.core import ir
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
-from numba.core.ir_utils import build_definitions, replace_vars
-from numba.core.postproc import PostProcessor
-from numba.core.untyped_passes import InlineInlinables
 from numpy.typing import NDArray
 
+from run_assets.sources import wandb_fusion, wandb_numbers
+from run_assets.sources.wandb_fusion import compiled, inlined
 from run_assets.sources.wandb_log import BLOCK_BYTES, CHUNK_HEADER
 from run_assets.sources.wandb_log import FIRST as FIRST_CHUNK
 from run_assets.sources.wandb_log import FULL as FULL_CHUNK
 from run_assets.sources.wandb_log import LAST as LAST_CHUNK
 from run_assets.sources.wandb_log import MIDDLE as MIDDLE_CHUNK
+from run_assets.sources.wandb_numbers import (
+    BAD,
+    FLOAT,
+    I64,
+    INTEGER,
+    LOW_BYTE,
+    LOW_HALF,
+    MIX_1,
+    MIX_2,
+    NOTHING,
+    NULL,
+    WITH_TEXT,
+    Bytes,
+    U,
+    checksum,
+    first_bytes,
+    read_value,
+    word,
+)
 
-Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
-Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
-PAD = 64  # bytes that look-ahead may read behind the last used one
 PROBES = 32  # slots that may hold a key; a table full of collisions stays fast
 HEADER_BYTES = CHUNK_HEADER.size
 MISSING = -(2**63)  # no `_step`, no `_timestamp`
@@ -84,8 +93,9 @@ NEW_STEP = 22
 NEW_TIMESTAMP = 23
 NEW_RUNTIME = 24  # the bits of a double
 NEW_SUMMARY_KEYS = 25
-FIRST_BEGIN = 26  # of the first record, after SEEKING
-STATE_SIZE = 27
+NEW_NOT_ASCII = 26  # bytes known not to be ASCII
+FIRST_BEGIN = 27  # of the first record, after SEEKING
+STATE_SIZE = 28
 
 # Columns of `Keys.entries`.
 # LAST_SUMMARY: place in `Output.located` of the last summary record that sets the key.
@@ -102,8 +112,6 @@ ROW, LOGGED_STEP, LOGGED_AT = range(3)
 VALUE, RUNTIME_SECONDS = range(2)
 TEXT_LINE, TEXT_KIND, TEXT_END = range(3)
 HISTORY_TAG, SUMMARY_TAG = 18, 26  # fields 2 and 3 of a Record
-# Kinds of values; from WITH_TEXT on a line has an entry in `Output.texts`.
-BAD, NULL, FLOAT, INTEGER, WITH_TEXT, TEXT_ONLY, NOTHING = range(7)
 
 
 class Keys(NamedTuple):
@@ -127,204 +135,14 @@ class Output(NamedTuple):
     located: Integers  # (records, LOCATED_SIZE): records that are not history
 
 
-def _checksum_tables() -> NDArray[np.uint32]:
-    """Tables to advance a CRC-32 by 16 bytes at once, ``(16 * 256,)``.
-
-    Source: Kounavis and Berry 2005, "A Systematic Approach to Building High
-    Performance Software-based CRC Generators".
-    """
-    tables = np.empty((16, 256), np.uint32)
-    crc = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        crc = np.where(crc & 1, (crc >> 1) ^ np.uint32(0xEDB88320), crc >> 1)
-    tables[0] = crc
-    for k in range(1, 16):
-        tables[k] = (tables[k - 1] >> 8) ^ crc[tables[k - 1] & 0xFF]
-    return tables.ravel()
-
-
-def _powers_of_five() -> NDArray[np.uint64]:
-    """The leading 128 bits of 5**q, ``(exponents, 2)``: high word, low word.
-
-    Rounded up from -27 to -1, where products may be exact ties; down elsewhere.
-
-    Source: Lemire 2021, "Number parsing at a gigabyte per second", section 5.
-    """
-    rows = []
-    for q in range(SMALLEST_POWER, LARGEST_POWER + 1):
-        power = 5 ** abs(q)
-        if q >= 0:
-            shift = power.bit_length() - 128
-            bits = power >> shift if shift > 0 else power << -shift
-        else:
-            bits = (1 << (power.bit_length() + 127)) // power + (q >= -27)
-        rows.append((bits >> 64, bits & (2**64 - 1)))
-    return np.array(rows, np.uint64)
-
-
-SMALLEST_POWER, LARGEST_POWER = -342, 308
-CRC = _checksum_tables()
-POWERS_OF_FIVE = _powers_of_five()
-EXACT_POWERS = np.array([10.0**k for k in range(23)])
-POWERS_OF_TEN = np.array([10**k for k in range(9)], np.uint64)
-EXACT = np.uint64(2**53)
-
-# Arithmetic on uint64 stays in uint64 only with operands of that type.
-U = np.uint64
-LOW_BYTE, LOW_HALF = U(0xFF), U(0xFFFFFFFF)
-HIGH_NIBBLES, ASCII_ZEROS = U(0xF0F0F0F0F0F0F0F0), U(0x3030303030303030)
-EVERY_SIX = U(0x0606060606060606)
-PAIRS = U(0x000000FF000000FF)
-TO_MILLIONS, TO_TENTHOUSANDS = U(100 + (1000000 << 32)), U(1 + (10000 << 32))
-MIX_1, MIX_2 = U(0x9E3779B97F4A7C15), U(0x9FB21C651E98DF25)
-FRACTION_BITS = U(2**52 - 1)
 NAN_BITS = int(np.float64(np.nan).view(np.int64))
-# Words of JSON as little-endian integers.
-INFINITY, MINUS_INFINIT = U(0x7974696E69666E49), U(0x74696E69666E492D)
-NAN, NULL_WORD, TRUE_WORD = U(0x4E614E), U(0x6C6C756E), U(0x65757274)
-FALSE_WORD = U(0x65736C6166)
 
 
-@register_pass(mutates_CFG=False, analysis_only=False)
-class UseArgumentsDirectly(FunctionPass):
-    """Read each argument once, and each field of it, however often it was inlined.
-
-    Inlining leaves a copy of every argument of every call. A copy of an array counts
-    references, atomically: that would be half of the run time.
-    """
-
-    _name = "use_arguments_directly"
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def run_pass(self, state: Any) -> bool:
-        """Rewrite the function in place."""
-        blocks = state.func_ir.blocks
-        entry = blocks[min(blocks)]
-        times = Counter(one.target.name for one in _assignments(blocks))
-        once = {name for name, count in times.items() if count == 1}
-        # What is assigned once, in the block that runs once, never changes.
-        fixed = {one.target.name: one.target for one in entry.find_insts(ir.Assign)}
-        fixed = {name: variable for name, variable in fixed.items() if name in once}
-        copies: dict[str, ir.Var] = {}
-        fields: dict[tuple[str, str], ir.Var] = {}
-        n_known = -1
-        while n_known < len(copies):
-            n_known = len(copies)
-            for one in _assignments(blocks):
-                name, value = one.target.name, one.value
-                is_field = isinstance(value, ir.Expr) and value.op == "getattr"
-                source = value.value if is_field else value
-                if not isinstance(source, ir.Var) or name in copies:
-                    continue
-                source = fixed.get(copies.get(source.name, source).name)
-                if source is None or name not in once or name in fixed:
-                    continue
-                if is_field and (source.name, value.attr) not in fields:
-                    field = ir.Var(one.target.scope, f"{name}.field", one.loc)
-                    read = ir.Expr.getattr(source, value.attr, one.loc)
-                    entry.insert_before_terminator(ir.Assign(read, field, one.loc))
-                    fixed[field.name] = fields[source.name, value.attr] = field
-                copies[name] = fields[source.name, value.attr] if is_field else source
-        for block in blocks.values():
-            block.body = [one for one in block.body if not _defines(one, copies)]
-        replace_vars(blocks, copies)
-        state.func_ir._definitions = build_definitions(blocks)
-        PostProcessor(state.func_ir).run()
-        return True
-
-
-def _assignments(blocks: dict[int, ir.Block]) -> list[ir.Assign]:
-    return [one for block in blocks.values() for one in block.find_insts(ir.Assign)]
-
-
-def _defines(statement: ir.Stmt, names: Container[str]) -> bool:
-    if isinstance(statement, ir.Del):
-        return statement.value in names
-    return isinstance(statement, ir.Assign) and statement.target.name in names
-
-
-class FusedCompiler(CompilerBase):
-    """Numba's pipeline, with copies of arguments forgotten after inlining."""
-
-    def define_pipelines(self) -> list[PassManager]:  # noqa: D102 - numba's interface
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.add_pass_after(UseArgumentsDirectly, InlineInlinables)
-        passes.finalize()
-        return [passes]
-
-
-inlined = njit(inline="always", error_model="numpy")
-
-
-def compiled(function: Compiled) -> Compiled:
-    """Compile for threads without the interpreter's lock, cached where possible."""
-    fused = partial(njit, nogil=True, error_model="numpy", pipeline_class=FusedCompiler)
-    try:
-        return fused(cache=True)(function)
-    except RuntimeError:  # no folder that numba could write its cache to
-        return fused()(function)
+# Frames.
 
 
 @inlined
-def word(data, i):
-    """Eight bytes, little-endian; LLVM makes one load of it."""
-    j = U(i)
-    return (
-        U(data[j])
-        | U(data[j + U(1)]) << U(8)
-        | U(data[j + U(2)]) << U(16)
-        | U(data[j + U(3)]) << U(24)
-        | U(data[j + U(4)]) << U(32)
-        | U(data[j + U(5)]) << U(40)
-        | U(data[j + U(6)]) << U(48)
-        | U(data[j + U(7)]) << U(56)
-    )
-
-
-@inlined
-def first_bytes(bits, n):
-    """The first n bytes of a word, n in 1..8, the others zero."""
-    shift = U(64 - 8 * n)
-    return (bits << shift) >> shift
-
-
-@inlined
-def checksum(data, start, stop):
-    """CRC-32 of data[start:stop]."""
-    crc = LOW_HALF
-    i = start
-    while stop - i >= 16:
-        a = word(data, i) ^ crc
-        b = word(data, i + 8)
-        crc = U(
-            CRC[U(3840) + (a & LOW_BYTE)]
-            ^ CRC[U(3584) + ((a >> U(8)) & LOW_BYTE)]
-            ^ CRC[U(3328) + ((a >> U(16)) & LOW_BYTE)]
-            ^ CRC[U(3072) + ((a >> U(24)) & LOW_BYTE)]
-            ^ CRC[U(2816) + ((a >> U(32)) & LOW_BYTE)]
-            ^ CRC[U(2560) + ((a >> U(40)) & LOW_BYTE)]
-            ^ CRC[U(2304) + ((a >> U(48)) & LOW_BYTE)]
-            ^ CRC[U(2048) + (a >> U(56))]
-            ^ CRC[U(1792) + (b & LOW_BYTE)]
-            ^ CRC[U(1536) + ((b >> U(8)) & LOW_BYTE)]
-            ^ CRC[U(1280) + ((b >> U(16)) & LOW_BYTE)]
-            ^ CRC[U(1024) + ((b >> U(24)) & LOW_BYTE)]
-            ^ CRC[U(768) + ((b >> U(32)) & LOW_BYTE)]
-            ^ CRC[U(512) + ((b >> U(40)) & LOW_BYTE)]
-            ^ CRC[U(256) + ((b >> U(48)) & LOW_BYTE)]
-            ^ CRC[b >> U(56)]
-        )
-        i += 16
-    while i < stop:
-        crc = U(CRC[(crc ^ U(data[U(i)])) & LOW_BYTE]) ^ (crc >> U(8))
-        i += 1
-    return crc ^ LOW_HALF
-
-
-@inlined
-def read_length(data, i, stop):
+def read_length(data: Bytes, i: int, stop: int) -> tuple[int, int]:
     """A varint that is the length of what follows: (position behind it, length).
 
     The length is -1 if it is longer than the room to `stop` or than three bytes.
@@ -342,15 +160,12 @@ def read_length(data, i, stop):
             if third >= 128:
                 i = stop + 1
     if i > stop or n > stop - i:
-        n = np.int64(-1)
+        n = I64(-1)
     return i, n
 
 
-# Frames.
-
-
 @inlined
-def next_record(data, state):
+def next_record(data: Bytes, state: Integers) -> int:  # noqa: C901, PLR0912, PLR0915 - one walk
     """Find the next whole record and join its chunks in place, if all is well."""
     filled = state[FILLED]
     i = state[POSITION]
@@ -372,8 +187,8 @@ def next_record(data, state):
             verdict = NEED_DATA
             break
         header = word(data, i)
-        size = np.int64((header >> U(32)) & U(0xFFFF))
-        kind = np.int64((header >> U(48)) & LOW_BYTE)
+        size = I64((header >> U(32)) & U(0xFFFF))
+        kind = I64((header >> U(48)) & LOW_BYTE)
         if size > room - HEADER_BYTES:
             verdict = DAMAGED
             break
@@ -415,19 +230,19 @@ def next_record(data, state):
 
 
 @inlined
-def key_end(data, i, stop):
+def key_end(data: Bytes, i: int, stop: int) -> int:
     """The end of the `key` and `nested_key` fields that begin at i, -1 if malformed."""
     while i >= 0 and i < stop:
         tag = data[i]
         if tag != 10 and tag != 18:
             break
         i, n = read_length(data, i + 1, stop)
-        i = i + n if n >= 0 else np.int64(-1)
+        i = i + n if n >= 0 else I64(-1)
     return i
 
 
 @inlined
-def find_key(data, start, length, state, keys):
+def find_key(data: Bytes, start: int, length: int, state: Integers, keys: Keys) -> int:
     """The entry of a key, -1 if it is unknown, -2 if too many others are in its way."""
     last = max(length - 8, 0)
     word_0 = first_bytes(word(data, start), min(length, 8))
@@ -435,29 +250,29 @@ def find_key(data, start, length, state, keys):
     word_1 = first_bytes(word(data, start + last), min(length, 8))
     mixed = (U(length) * MIX_1 ^ word_0) * MIX_2
     mixed = (mixed ^ (mixed >> U(29)) ^ word_1) * MIX_2
-    i = np.int64(8)
+    i = I64(8)
     while i < last:
         mixed = (mixed ^ (mixed >> U(29)) ^ word(data, start + i)) * MIX_2
         i += 8
-    key_hash = np.int64(mixed ^ (mixed >> U(32)))
+    key_hash = I64(mixed ^ (mixed >> U(32)))
     mask = keys.slots.size - 1
-    found = np.int64(-2)
+    found = I64(-2)
     for probe in range(PROBES):
-        entry = np.int64(keys.slots[U((key_hash + probe) & mask)]) - 1
+        entry = I64(keys.slots[U((key_hash + probe) & mask)]) - 1
         if entry < 0:
-            found = np.int64(-1)
+            found = I64(-1)
             state[KEY_START] = start
             state[KEY_LENGTH] = length
             state[KEY_HASH] = key_hash
             break
         e = U(entry)
         if (
-            keys.entries[e, WORD_0] == np.int64(word_0)
-            and keys.entries[e, WORD_1] == np.int64(word_1)
+            keys.entries[e, WORD_0] == I64(word_0)
+            and keys.entries[e, WORD_1] == I64(word_1)
             and keys.entries[e, LENGTH] == length
         ):
             arena_start = keys.entries[e, ARENA]
-            i = np.int64(8)
+            i = I64(8)
             while i < last and word(data, start + i) == word(
                 keys.arena, arena_start + i
             ):
@@ -468,213 +283,11 @@ def find_key(data, start, length, state, keys):
     return found
 
 
-# Numbers.
-
-
-@inlined
-def product_high(a, b):
-    """The upper 64 bits of a * b."""
-    a_low = a & LOW_HALF
-    a_high = a >> U(32)
-    b_low = b & LOW_HALF
-    b_high = b >> U(32)
-    middle = a_high * b_low + ((a_low * b_low) >> U(32))
-    cross = a_low * b_high + (middle & LOW_HALF)
-    return a_high * b_high + (middle >> U(32)) + (cross >> U(32))
-
-
-@inlined
-def leading_zeros(w):
-    """Zero bits above the highest one of w > 0."""
-    # The exponent of a double; without the second highest bits nothing rounds up.
-    bits = np.uint64(np.float64(w & ~(w >> U(1))).view(np.uint64))
-    return U(1086) - (bits >> U(52))
-
-
-@inlined
-def decimal(w, q):
-    """The double nearest to w * 10**q, w > 0: (is it certain, value).
-
-    Source: Lemire 2021, "Number parsing at a gigabyte per second", algorithm 1, and
-    Mushtak and Lemire 2023, "Fast number parsing without fallback".
-    """
-    certain = False
-    value = 0.0
-    if w <= EXACT and q >= -22 and q <= 22:
-        # Both are exact doubles, so that one operation rounds once (Clinger 1990).
-        certain = True
-        value = np.float64(w)
-        if q < 0:
-            value /= EXACT_POWERS[U(-q)]
-        else:
-            value *= EXACT_POWERS[U(q)]
-    elif q >= SMALLEST_POWER and q <= LARGEST_POWER:
-        zeros = leading_zeros(w)
-        w = w << zeros
-        power = U(q - SMALLEST_POWER)
-        high = product_high(w, POWERS_OF_FIVE[power, 0])
-        low = w * POWERS_OF_FIVE[power, 0]
-        if high & U(0x1FF) == U(0x1FF):
-            more = product_high(w, POWERS_OF_FIVE[power, 1])
-            low += more
-            if low < more:
-                high += U(1)
-        top = high >> U(63)
-        shift = top + U(9)
-        mantissa = high >> shift
-        # 217706 / 2**16 is log2(10) precisely enough for these exponents.
-        exponent = ((217706 * q) >> 16) + 1086 + np.int64(top) - np.int64(zeros)
-        is_tie = low <= U(1) and q >= -4 and q <= 23 and mantissa << shift == high
-        if is_tie and mantissa & U(3) == U(1):
-            mantissa -= U(1)  # half way between two doubles: to the even one
-        mantissa = (mantissa + (mantissa & U(1))) >> U(1)
-        if mantissa > EXACT - U(1):
-            mantissa = mantissa >> U(1)
-            exponent += 1
-        certain = exponent > 0 and exponent < 2047  # neither subnormal nor infinite
-        if certain:
-            bits = np.uint64(mantissa & FRACTION_BITS | U(exponent) << U(52))
-            value = bits.view(np.float64)
-    return certain, value
-
-
-@inlined
-def read_digits(data, i, stop, w):
-    """Append decimal digits to w: (position behind them, w)."""
-    while i < stop:
-        n = min(stop - i, 8)
-        # Eight characters, the missing ones zeros in front.
-        unused = U(64 - 8 * n)
-        chars = word(data, i) << unused
-        if n < 8:
-            chars |= ASCII_ZEROS >> U(8 * n)
-        high = chars & HIGH_NIBBLES
-        if high | (((chars + EVERY_SIX) & HIGH_NIBBLES) >> U(4)) != U(
-            0x3333333333333333
-        ):
-            break
-        chars -= ASCII_ZEROS
-        chars = chars * U(10) + (chars >> U(8))
-        chars = (
-            (chars & PAIRS) * TO_MILLIONS + ((chars >> U(16)) & PAIRS) * TO_TENTHOUSANDS
-        ) >> U(32)
-        w = w * POWERS_OF_TEN[U(n)] + (chars & LOW_HALF)
-        i += n
-    while i < stop:
-        digit = data[i] - 48
-        if digit < 0 or digit > 9:
-            break
-        w = w * U(10) + U(digit)
-        i += 1
-    return i, w
-
-
-@inlined
-def read_exponent(data, i, stop):
-    """The number behind `e`: (position behind it or -1, value)."""
-    sign = data[i] if i < stop else np.int64(0)
-    if sign == 43 or sign == 45:
-        i += 1
-    start = i
-    exponent = np.int64(0)
-    while i < stop and i - start < 6:
-        digit = data[i] - 48
-        if digit < 0 or digit > 9:
-            break
-        exponent = exponent * 10 + digit
-        i += 1
-    if i == start:
-        i = np.int64(-1)
-    return i, (-exponent if sign == 45 else exponent)
-
-
-@inlined
-def read_number(data, start, stop):
-    """A JSON number: (kind, value). BAD stands for "ask Python", not for "wrong"."""
-    is_negative = data[start] == 45
-    i = start + 1 if is_negative else start
-    starts_with_zero = data[i] == 48
-    w = U(0)
-    n_digits = np.int64(0)
-    exponent = np.int64(0)
-    kind = INTEGER
-    for part in range(2):
-        begin = i
-        if part == 1 and starts_with_zero:
-            while i < stop and data[i] == 48:
-                i += 1
-        significant = i
-        i, w = read_digits(data, i, stop, w)
-        n_digits += i - significant
-        if i == begin or (part == 0 and starts_with_zero and i - begin > 1):
-            kind = BAD
-            break
-        if part == 1:
-            exponent = begin - i
-        elif i < stop and data[i] == 46:
-            kind = FLOAT
-            i += 1
-        else:
-            break
-    if i < stop and data[i] | 32 == 101 and kind != BAD:
-        kind = FLOAT
-        i, power = read_exponent(data, i + 1, stop)
-        exponent += power
-    value = 0.0
-    if i != stop or n_digits > 19:  # 20 digits do not fit in w
-        kind = BAD
-    elif kind == INTEGER:
-        value = np.float64(w)
-        if w > EXACT:
-            kind = WITH_TEXT
-    elif kind == FLOAT and w > U(0):
-        certain, value = decimal(w, exponent)
-        if not certain:
-            kind = BAD
-    return kind, (-value if is_negative else value)
-
-
-@inlined
-def read_value(data, start, length):
-    """A JSON text: (kind, value)."""
-    head = word(data, start)
-    first = np.int64(head & LOW_BYTE)
-    last = data[start + length - 1]
-    kind = BAD
-    value = np.nan
-    if (first >= 48 and first <= 57) or (first == 45 and head != MINUS_INFINIT):
-        kind, value = read_number(data, start, start + length)
-    elif first == 34 or first == 91 or first == 123:
-        # Python would strip white space, and has to check what is not ASCII.
-        high = np.int64(0)
-        for i in range(length):
-            high |= data[start + i]
-        if high < 128 and last > 32:
-            kind = TEXT_ONLY
-    elif length == 3 and first_bytes(head, 3) == NAN:
-        kind = FLOAT
-    elif length == 8 and head == INFINITY:
-        kind = FLOAT
-        value = np.inf
-    elif length == 9 and head == MINUS_INFINIT and last == 121:
-        kind = FLOAT
-        value = -np.inf
-    elif length == 4 and first_bytes(head, 4) == NULL_WORD:
-        kind = NULL
-    elif length == 4 and first_bytes(head, 4) == TRUE_WORD:
-        kind = WITH_TEXT
-        value = 1.0
-    elif length == 5 and first_bytes(head, 5) == FALSE_WORD:
-        kind = WITH_TEXT
-        value = 0.0
-    return kind, value
-
-
 # Records.
 
 
 @inlined
-def payload_start(data, start, end):
+def payload_start(data: Bytes, start: int, end: int) -> tuple[int, int]:
     """Where the one payload of a plain record begins, and its tag: (position, tag).
 
     A plain record is its number and one payload that reaches to its end; the tag is 0
@@ -686,17 +299,17 @@ def payload_start(data, start, end):
         while i - start < 9 and data[i] >= 128:
             i += 1
         i += 1
-    tag = np.int64(0)
+    tag = I64(0)
     if i < end and i - start < 10:
         tag = data[i]
         i, n = read_length(data, i + 1, end)
         if n < 0 or n != end - i or tag & 7 != 2:
-            tag = np.int64(0)
+            tag = I64(0)
     return i, tag
 
 
 @inlined
-def is_history_step(data, i, end):
+def is_history_step(data: Bytes, i: int, end: int) -> bool:
     """Whether data[i:end] is a `HistoryStep` field with one plain varint or nothing."""
     n = end - i - 2
     plain = n == 0 or (n >= 2 and n <= 10 and data[i + 2] == 8)
@@ -710,19 +323,22 @@ def is_history_step(data, i, end):
 
 
 @inlined
-def count_not_ascii(data, start, end):
-    count = np.int64(0)
+def count_not_ascii(data: Bytes, start: int, end: int) -> int:
+    """How many of data[start:end] are 128 or more."""
+    count = I64(0)
     for i in range(start, end):
-        count += np.int64(data[U(i)] >> np.uint8(7))
+        count += I64(data[U(i)] >> np.uint8(7))
     return count
 
 
 @inlined
-def add_text(data, start, length, kind, state, output):
+def add_text(
+    data: Bytes, start: int, length: int, kind: int, state: Integers, output: Output
+) -> bool:
     """Note for the newest line that it has a text, or no value: is there room?"""
     n = state[NEW_TEXTS]
     n_bytes = state[NEW_TEXT_BYTES]
-    fits = n < output.texts.shape[1] and length <= output.text.size - n_bytes
+    fits = bool(n < output.texts.shape[1]) and length <= output.text.size - n_bytes
     if fits:
         for k in range(length):
             output.text[n_bytes + k] = data[start + k]
@@ -735,7 +351,16 @@ def add_text(data, start, length, kind, state, output):
 
 
 @inlined
-def add_line(data, start, length, code, kind, value, state, output):
+def add_line(
+    data: Bytes,
+    start: int,
+    length: int,
+    code: int,
+    kind: int,
+    value: float,
+    state: Integers,
+    output: Output,
+) -> bool:
     """Add a line to the record being decoded: is there room?"""
     n = state[NEW_LINES]
     fits = n < output.codes.size
@@ -749,7 +374,15 @@ def add_line(data, start, length, code, kind, value, state, output):
 
 
 @inlined
-def add_value(data, start, length, code, state, keys, output):
+def add_value(
+    data: Bytes,
+    start: int,
+    length: int,
+    code: int,
+    state: Integers,
+    keys: Keys,
+    output: Output,
+) -> int:
     """Decode one item of a history record: a verdict."""
     verdict = RECORD
     kind, value = read_value(data, start, length)
@@ -763,39 +396,40 @@ def add_value(data, start, length, code, state, keys, output):
         ):
             verdict = ROOM
     elif code == STEP:
-        state[NEW_STEP] = np.int64(value)
+        state[NEW_STEP] = I64(value)
         if kind != INTEGER:
             verdict = ODD
     elif (kind != FLOAT and kind != INTEGER) or not abs(value) < LAST_PLAIN_SECOND:
         verdict = ODD
     elif code == TIMESTAMP:
-        state[NEW_TIMESTAMP] = np.int64(np.rint(value * 1e6))
+        state[NEW_TIMESTAMP] = I64(np.rint(value * 1e6))
     else:
         state[NEW_RUNTIME] = np.float64(value).view(np.int64)
     return verdict
 
 
 @inlined
-def read_item(data, i, end):
+def read_item(data: Bytes, i: int, end: int) -> tuple[int, int, int, int]:
     """An item of one key and one `value_json`: (end of the key, value, stop).
 
     All are -1 if it is anything else.
     """
     key, n = read_length(data, i + 1, end)
     stop = key + n
-    key_stop = value = np.int64(-1)
+    key_stop = value = I64(-1)
     if data[i] == 10 and n > 0:
         key_stop = key_end(data, key, stop)
     if key_stop > key and stop - key_stop >= 4:
         value, length = read_length(data, key_stop + 2, stop)
         is_value = data[key_stop] == 130 and data[key_stop + 1] == 1
         if not is_value or length < 1 or length != stop - value:
-            value = np.int64(-1)
+            value = I64(-1)
     return key, key_stop, value, stop
 
 
 @inlined
-def begin_record(state):
+def begin_record(state: Integers) -> None:
+    """Forget what the record before, or an earlier attempt at this one, added."""
     state[STAMP] += 1
     state[NEW_LINES] = state[N_LINES]
     state[NEW_TEXTS] = state[N_TEXTS]
@@ -803,10 +437,12 @@ def begin_record(state):
     state[NEW_STEP] = MISSING
     state[NEW_TIMESTAMP] = MISSING
     state[NEW_RUNTIME] = NAN_BITS
+    state[NEW_SUMMARY_KEYS] = 0
+    state[NEW_NOT_ASCII] = 0
 
 
 @inlined
-def finish_history(state, output):
+def finish_history(state: Integers, output: Output) -> None:
     """Give the lines of a record what they have in common."""
     row = state[NEXT_ROW]
     step = state[NEW_STEP]
@@ -824,7 +460,9 @@ def finish_history(state, output):
 
 
 @inlined
-def locate_record(is_plain_summary, state, keys, output):
+def locate_record(
+    is_plain_summary: bool, state: Integers, keys: Keys, output: Output
+) -> bool:
     """Note where a record is that is no history: is there room?"""
     n = state[N_LOCATED]
     fits = n < output.located.shape[0]
@@ -841,8 +479,90 @@ def locate_record(is_plain_summary, state, keys, output):
     return fits
 
 
-@compiled
-def decode(data, state, keys, output):
+@inlined
+def decode_item(
+    data: Bytes,
+    i: int,
+    end: int,
+    is_history: bool,
+    state: Integers,
+    keys: Keys,
+    output: Output,
+) -> tuple[int, int]:
+    """Decode one item of a history or summary record: (verdict, position behind it)."""
+    verdict = RECORD
+    key, key_stop, value, stop = read_item(data, i, end)
+    if value < 0:
+        verdict = ODD
+    else:
+        entry = find_key(data, key, key_stop - key, state, keys)
+        n = state[NEW_SUMMARY_KEYS]
+        if entry < 0:
+            verdict = NEW_KEY if entry == -1 else ODD
+        elif keys.entries[entry, CODE] < 0 or n == keys.touched.size:
+            verdict = ODD
+        elif is_history:
+            code = keys.entries[entry, CODE]
+            verdict = add_value(data, value, stop - value, code, state, keys, output)
+        else:
+            # Not ASCII: the tag of the value, and all but the last of each length.
+            known = key - i + value - key_stop - 4 + keys.entries[entry, NOT_ASCII]
+            state[NEW_NOT_ASCII] += known
+            keys.touched[n] = entry
+            state[NEW_SUMMARY_KEYS] = n + 1
+    return verdict, stop
+
+
+@inlined
+def decode_items(
+    data: Bytes,
+    start: int,
+    end: int,
+    tag: int,
+    state: Integers,
+    keys: Keys,
+    output: Output,
+) -> int:
+    """Decode the items of a record if they are in the plain shape: a verdict."""
+    begin_record(state)
+    is_history = tag == HISTORY_TAG
+    is_plain = state[REFUSED] == 0 and (is_history or tag == SUMMARY_TAG)
+    verdict = RECORD if is_plain else ODD
+    i = start
+    while i < end and verdict == RECORD:
+        if is_history and data[i] == 18:
+            verdict = RECORD if is_history_step(data, i, end) else ODD
+            break
+        verdict, i = decode_item(data, i, end, is_history, state, keys, output)
+    # The values of a summary are not read, but they have to be UTF-8.
+    high = count_not_ascii(data, start, end) if tag == SUMMARY_TAG else 0
+    if high != state[NEW_NOT_ASCII] and verdict == RECORD:
+        verdict = ODD
+    return verdict
+
+
+@inlined
+def place_record(
+    data: Bytes, tag: int, verdict: int, state: Integers, keys: Keys, output: Output
+) -> int:
+    """Finish a history record, or note where another one is: the final verdict."""
+    is_known = verdict == RECORD or verdict == ODD
+    if tag == HISTORY_TAG and verdict == RECORD:
+        # A record without values has one line too: its step counts.
+        if state[NEW_LINES] > state[N_LINES] or add_line(
+            data, 0, 0, NO_METRIC, NOTHING, np.nan, state, output
+        ):
+            finish_history(state, output)
+        else:
+            verdict = ROOM
+    elif tag != HISTORY_TAG and tag != 0 and is_known:
+        fits = locate_record(verdict == RECORD, state, keys, output)
+        verdict = RECORD if fits else ROOM
+    return verdict
+
+
+@compiled(wandb_fusion.__file__, wandb_numbers.__file__)
+def decode(data: Bytes, state: Integers, keys: Keys, output: Output) -> int:
     """Decode the records of a window until Python is needed; says what for.
 
     Args:
@@ -859,57 +579,9 @@ def decode(data, state, keys, output):
             if verdict != RECORD:
                 return verdict
         end = state[END]
-        i, tag = payload_start(data, state[START], end)
-        is_history = tag == HISTORY_TAG
-        is_plain = state[REFUSED] == 0 and (is_history or tag == SUMMARY_TAG)
-        verdict = RECORD if is_plain else ODD
-        begin_record(state)
-        not_ascii = count_not_ascii(data, i, end) if tag == SUMMARY_TAG else 0
-        n_touched = 0
-        while i < end and verdict == RECORD:
-            if is_history and data[i] == 18:
-                verdict = RECORD if is_history_step(data, i, end) else ODD
-                break
-            key, key_stop, value, stop = read_item(data, i, end)
-            if value < 0:
-                verdict = ODD
-                break
-            entry = find_key(data, key, key_stop - key, state, keys)
-            if entry < 0:
-                verdict = NEW_KEY if entry == -1 else ODD
-                break
-            code = keys.entries[entry, CODE]
-            if code < 0:
-                verdict = ODD
-            elif is_history:
-                verdict = add_value(
-                    data, value, stop - value, code, state, keys, output
-                )
-            elif n_touched < keys.touched.size:
-                # Not ASCII: the tag of the value, and all but the last of each length.
-                not_ascii -= (
-                    key - i + value - key_stop - 4 + keys.entries[entry, NOT_ASCII]
-                )
-                keys.touched[n_touched] = entry
-                n_touched += 1
-            else:
-                verdict = ODD
-            i = stop
-        if not is_history and not_ascii != 0 and verdict == RECORD:
-            verdict = ODD
-        state[NEW_SUMMARY_KEYS] = n_touched
-        if verdict == RECORD and is_history:
-            # A record without values has one line too: its step counts.
-            if state[NEW_LINES] == state[N_LINES] and not add_line(
-                data, i, 0, NO_METRIC, NOTHING, np.nan, state, output
-            ):
-                verdict = ROOM
-            else:
-                finish_history(state, output)
-        elif tag != 0 and not is_history and (verdict == RECORD or verdict == ODD):
-            is_summary = verdict == RECORD
-            fits = locate_record(is_summary, state, keys, output)
-            verdict = RECORD if fits else ROOM
+        start, tag = payload_start(data, state[START], end)
+        verdict = decode_items(data, start, end, tag, state, keys, output)
+        verdict = place_record(data, tag, verdict, state, keys, output)
         if verdict == ROOM or verdict == NEW_KEY:
             return verdict
         state[PENDING] = 0

@@ -146,7 +146,8 @@ def timestamp_us(timestamp: Any) -> int | None:
     seconds = timestamp.seconds
     if seconds == 0 or not FIRST_SECOND <= seconds <= LAST_SECOND:
         return None
-    return int(seconds * 1_000_000 + timestamp.nanos // 1000)
+    nanos = min(max(timestamp.nanos, 0), 999_999_999)
+    return int(seconds * 1_000_000 + nanos // 1000)
 
 
 # JSON from strangers.
