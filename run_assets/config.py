@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from run_assets.errors import NotFoundError, UsageError, did_you_mean
 
@@ -144,6 +144,15 @@ class Config(_Strict):
     analyses: tuple[Analysis, ...] = ()
     publish: Publish = Publish()
     schedule: Schedule = Schedule()
+
+    @field_validator("analyses")
+    @classmethod
+    def _names_are_unique(cls, given: tuple[Analysis, ...]) -> tuple[Analysis, ...]:
+        names = [analysis.name for analysis in given]
+        if twice := {name for name in names if names.count(name) > 1}:
+            msg = f"analyses must have names of their own, got twice: {sorted(twice)}"
+            raise ValueError(msg)
+        return given
 
     @property
     def data_path(self) -> Path:

@@ -16,6 +16,7 @@ from run_assets.lab import Lab
 from run_assets.reports.content import (
     CURVE_COLUMNS,
     AnalysisContent,
+    Direction,
     Provenance,
     ReportContent,
     changes_since,
@@ -123,7 +124,20 @@ def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:
         comparisons=comparisons,
         performance_profiles=profiles,
         curves=_curves(lab, analysis, scores),
+        direction=_direction(lab, analysis.score.metric, scores),
     )
+
+
+def _direction(lab: Lab, metric: str, scores: pl.DataFrame) -> Direction:
+    """The good direction that most runs declare for the score; larger by default."""
+    goals = (
+        lab.lake.scan("raw.metric_definitions")
+        .filter(pl.col("pattern") == metric, pl.col("goal").is_not_null())
+        .join(scores.lazy(), "run_path", how="semi")
+        .collect()["goal"]
+    )
+    n_minimize = (goals == "minimize").sum()
+    return "minimize" if n_minimize > goals.len() - n_minimize else "maximize"
 
 
 def _curves(lab: Lab, analysis: Analysis, scores: pl.DataFrame) -> pl.DataFrame:

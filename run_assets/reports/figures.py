@@ -142,7 +142,7 @@ def _interval_panel(
     x = alt.X(
         "value:Q",
         scale=alt.Scale(domain=_extent(analysis, statistic), zero=False, padding=18),
-        axis=alt.Axis(title=_score_title(analysis, width // 7), tickCount=5),
+        axis=alt.Axis(title=_score_title(analysis, width // 6), tickCount=5),
     )
     color = style.color(legend=False)
     bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(

@@ -27,9 +27,9 @@ GROUPS: tuple[Ink, ...] = (
     Ink("#7b2d78", "#dd8fd6"),
     Ink("#12876a", "#4fd0ac"),
     Ink("#b3322c", "#f48c82"),
+    Ink("#2f8fc0", "#9adcff"),
     Ink("#4d5866", "#b4bec9"),
     Ink("#7c6a12", "#d6c561"),
-    Ink("#2f8fc0", "#9adcff"),
 )
 DASHES: tuple[list[int], ...] = (
     [1, 0],

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from run_assets.config import Analysis, RunFilter
+from run_assets.reports.analysis_tables import STATISTICS
 from run_assets.reports.analysis_views import (
-    STATISTICS,
     AnalysisView,
     analysis_view,
     moved_estimates,
