@@ -19,7 +19,7 @@ from run_assets.digests import digest_of
 from run_assets.errors import RunAssetsError, SourceError
 from run_assets.lab import Progress
 from run_assets.partitions import Partition, project_slug, run_day
-from run_assets.sources.runs import ChangedRun, RunContent
+from run_assets.sources.runs import ChangedRun, Location, RunContent
 from run_assets.store.lake import ROWS_PER_PART, Lake, Part, empty, schema_of
 
 READER_VERSION = "1"
@@ -110,7 +110,7 @@ def place_runs(
     }
     rooms: dict[Partition, _Rooms] = {}
     places: dict[str, Place] = {}
-    for change in changes:
+    for change in filter(_is_readable, changes):
         if place := known.get(change.run_path):
             places[change.run_path] = place
             continue
@@ -152,7 +152,7 @@ class Ingest:
             return
         self._announce(changes, places)
         groups: dict[Part, list[ChangedRun]] = defaultdict(list)
-        for change in sorted(changes, key=_order):
+        for change in sorted(filter(_is_readable, changes), key=_order):
             place = places[change.run_path]
             groups[_part("raw.history", place.partition, place.parts[0])].append(change)
         done = 0
@@ -182,7 +182,7 @@ class Ingest:
     ) -> None:
         """Say where runs will lie before they do, so that a kill leaves no orphans."""
         rows = [
-            _state_row(change, location, places[change.run_path])
+            _state_row(change, location, places.get(change.run_path))
             for change in changes
             for location in change.locations
         ]
@@ -401,7 +401,11 @@ class _PartWriter:
             day=date.fromisoformat(self.part.day),
         )
         contents = set(kept.select("run_path", "content_digest").rows())
-        contents |= {(row["run_path"], row["content_digest"]) for row in state_rows}
+        contents |= {
+            (row["run_path"], row["content_digest"])
+            for row in state_rows
+            if row["parts"]
+        }
         return digest_of(sorted(contents, key=str))
 
     def _write_history(self, number: int, digest: str) -> None:
@@ -492,17 +496,24 @@ def _order(change: ChangedRun) -> tuple[datetime, str]:
     return change.created_at, change.run_path
 
 
-def _state_row(change: ChangedRun, location: Any, place: Place) -> dict[str, Any]:
-    is_read = location.problem is None
+def _is_readable(change: ChangedRun) -> bool:
+    return any(location.problem is None for location in change.locations)
+
+
+def _state_row(
+    change: ChangedRun, location: Location, place: Place | None
+) -> dict[str, Any]:
+    is_read = location.problem is None and place is not None
     return {
         "run_path": change.run_path,
         "source": change.source,
         "source_location": location.name,
         "size_bytes": location.size_bytes,
         "modified_ns": location.modified_ns,
-        "project_slug": place.partition.project_slug,
-        "day": place.partition.day,
-        "parts": list(place.parts) if is_read else [],
+        "project_slug": place.partition.project_slug if place else None,
+        "day": place.partition.day if place else None,
+        "parts": list(place.parts) if place and is_read else [],
+        "content_digest": None,
         "problem": location.problem,
         "skipped": [],
         "skipped_bytes": 0,

@@ -99,7 +99,8 @@ def plan_refresh(lab: Lab, *, now: datetime, selection: Selection) -> Plan:
         changes = [
             change
             for change in changes
-            if places[change.run_path].partition in selection.partitions
+            if (place := places.get(change.run_path))
+            and place.partition in selection.partitions
         ]
     return Plan(tuple(changes))
 

@@ -22,7 +22,7 @@ from run_assets.lab import Lab
 from run_assets.partitions import project_slug
 from run_assets.resources import LabResource
 from run_assets.store.build import Build, Recipe
-from run_assets.store.lake import Part
+from run_assets.store.lake import Part, empty
 
 _KINDS = {"python", "polars", "parquet"}
 
@@ -116,7 +116,9 @@ def metric_curves(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[typ
         return mine.filter(pl.col("metric").is_in(logged)).rows()
 
     def compute(build: Build) -> pl.DataFrame:
-        grid = grids[build.part.project_slug]
+        grid = grids.get(build.part.project_slug)
+        if grid is None:
+            return empty("derived.metric_curves")
         points = _points(lab.lab, build, "metric", "x_metric", "x", "value")
         runs = lab.lab.lake.read("raw.runs", build.inputs["raw.runs"])
         kept = points.join(runs.filter(~pl.col("is_deleted")), "run_path", how="semi")

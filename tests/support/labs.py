@@ -114,10 +114,10 @@ def make_lab(folder: Path, runs: int = 4, **config: Any) -> Lab:
 
 
 def tables(lab: Lab) -> dict[str, pl.DataFrame]:
-    """Every stored table, sorted by key, without when it was read."""
+    """Every stored table, sorted by key, without when and from which folder."""
     return {
         name: lab.lake.read(name)
-        .drop("fetched_at", "progress_json", strict=False)
+        .drop("fetched_at", "progress_json", "content_digest", strict=False)
         .sort(contract.key)
         for name, contract in TABLES.items()
         if contract.layout not in ("view", "none")
