@@ -205,7 +205,8 @@ class Ingest:
         mine = self.state.filter(project_slug=partition.project_slug, day=partition.day)
         used = set(mine.select(pl.col("parts").explode()).to_series().to_list())
         for name in PARTITIONED:
-            for part in _partition_parts(self.lake, name, partition):
+            day = partition.day.isoformat()
+            for part in self.lake.partition_parts(name, partition.project_slug, day):
                 if part.number not in used:
                     self.lake.delete(part)
 
@@ -462,20 +463,12 @@ def _rooms(lake: Lake, partition: Partition, known: Any) -> _Rooms:
         for number in place.parts
     }
     rows = dict.fromkeys(used, 0)
-    for part in _partition_parts(lake, "raw.history", partition):
+    slug, day = partition.project_slug, partition.day.isoformat()
+    for part in lake.partition_parts("raw.history", slug, day):
         header = lake.header(part)
         if header and part.number in used:
             rows[part.number] = header.rows
     return _Rooms(rows, used)
-
-
-def _partition_parts(lake: Lake, name: str, partition: Partition) -> list[Part]:
-    day = partition.day.isoformat()
-    return [
-        part
-        for part in lake.parts(name)
-        if (part.project_slug, part.day) == (partition.project_slug, day)
-    ]
 
 
 def _part(name: str, partition: Partition, number: int) -> Part:

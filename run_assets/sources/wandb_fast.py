@@ -114,7 +114,7 @@ class _File:
 
 
 class _Part(NamedTuple):
-    """What came out of a stretch of file; rows count from 0."""
+    """What came out of a stretch of file."""
 
     frames: list[pl.DataFrame]
     n_rows: int
@@ -131,26 +131,34 @@ class _Part(NamedTuple):
 def _parts(file: _File, start: int, threads: int, window_bytes: int) -> Iterator[_Part]:
     names = _MetricNames()
     decoder = _Decoder(file, names)
-    position = start
+    position, row = start, 0
     for ahead, stop in _windows(file, names, start, threads, window_bytes):
-        part = ahead
+        if position >= stop:  # a long record reached beyond the window
+            continue
         # A window decoded ahead counts if it begins where the one before it ended:
         # after damage only reading in file order knows where records begin.
-        if part is None or part.first != _chunk_at(position):
-            part = decoder.decode(position, stop)
+        if ahead is not None and ahead.first == _chunk_at(position):
+            part = _with_rows_from(row, ahead)
+        else:
+            part = decoder.decode(position, stop, first_row=row)
         yield part
-        position = part.end
+        position, row = part.end, row + part.n_rows
         while part.is_stuck and position < file.size:
             skipped, record = file.next_whole_record(position)
-            part = decoder.recover(skipped, record, position)
+            part = decoder.recover(skipped, record, position, first_row=row)
             yield part
-            position = part.end
+            position, row = part.end, row + part.n_rows
             if record is None:
                 return
             if position < stop:
-                part = decoder.decode(position, stop)
+                part = decoder.decode(position, stop, first_row=row)
                 yield part
-                position = part.end
+                position, row = part.end, row + part.n_rows
+
+
+def _with_rows_from(first_row: int, part: _Part) -> _Part:
+    row = pl.col("row") + first_row
+    return part._replace(frames=[frame.with_columns(row) for frame in part.frames])
 
 
 def _chunk_at(offset: int) -> int:
@@ -180,7 +188,7 @@ def _windows(
     def decode(begin: int, stop: int) -> _Part:
         decoder = idle.pop()
         try:
-            return decoder.decode(begin, stop, is_seeking=begin != start)
+            return decoder.decode(begin, stop, first_row=0, is_seeking=begin != start)
         finally:
             idle.append(decoder)
 
@@ -314,18 +322,22 @@ class _Decoder:
         self.output = _output(N_LINES, N_TEXT_BYTES)
         self.data = np.zeros(0, np.uint8)
         self.offset = 0  # of `data` in the file
+        self.first_row = 0
         self.frames: list[pl.DataFrame] = []
         self.records: list[Record] = []
 
-    def decode(self, begin: int, stop: int, *, is_seeking: bool = False) -> _Part:
+    def decode(
+        self, begin: int, stop: int, *, first_row: int, is_seeking: bool = False
+    ) -> _Part:
         """Decode the records that begin in [begin, stop).
 
         Args:
             begin: Offset of a record or, if seeking, of a block.
             stop: In bytes.
+            first_row: Ordinal of the first history record.
             is_seeking: Pass over the rest of a record that begins before `begin`.
         """
-        self._start(is_seeking=is_seeking)
+        self._start(first_row, is_seeking=is_seeking)
         first = None if is_seeking else begin
         size = stop - begin + OVERLAP_BYTES
         position, verdict = begin, kernel.NEED_DATA
@@ -343,26 +355,33 @@ class _Decoder:
         return self._part(first, position, is_stuck=verdict == kernel.DAMAGED)
 
     def recover(
-        self, skipped: list[Skipped], record: Record | None, position: int
+        self,
+        skipped: list[Skipped],
+        record: Record | None,
+        position: int,
+        *,
+        first_row: int,
     ) -> _Part:
         """A part of what the plain reader found: losses, perhaps one record."""
-        self._start(is_seeking=False)
+        self._start(first_row, is_seeking=False)
         if record is not None:
             self._add_odd(record)
             position = record.end
         part = self._part(None, position, is_stuck=False)
         return part._replace(skipped=skipped)
 
-    def _start(self, *, is_seeking: bool) -> None:
+    def _start(self, first_row: int, *, is_seeking: bool) -> None:
         self.frames, self.records = [], []
         stamp = self.state[kernel.STAMP]
         self.state[:] = 0
         self.state[kernel.STAMP] = stamp
+        self.first_row = first_row
+        self.state[kernel.NEXT_ROW] = first_row
         self.state[kernel.SEEKING] = is_seeking
 
     def _part(self, first: int | None, end: int, *, is_stuck: bool) -> _Part:
         self._drain()
-        n_rows = int(self.state[kernel.NEXT_ROW])
+        n_rows = int(self.state[kernel.NEXT_ROW]) - self.first_row
         self.records.sort()
         return _Part(self.frames, n_rows, self.records, [], first, end, is_stuck)
 
@@ -426,10 +445,6 @@ class _Decoder:
         if n_lines:
             n_texts = int(self.state[kernel.N_TEXTS])
             self.frames.append(_frame(self.output, n_lines, n_texts, self.names.names))
-            self.output = self.output._replace(
-                lines=np.empty_like(self.output.lines),
-                numbers=np.empty_like(self.output.numbers),
-            )
         self.state[[kernel.N_LINES, kernel.N_TEXTS, kernel.N_TEXT_BYTES]] = 0
 
     def _drain_records(self) -> None:
@@ -510,9 +525,10 @@ class _Decoder:
 def _frame(
     output: kernel.Output, n_lines: int, n_texts: int, names: list[str | None]
 ) -> pl.DataFrame:
-    """The lines as a frame of `HISTORY_SCHEMA`; it shares `lines` and `numbers`."""
-    lines = output.lines[:, :n_lines]
-    value, runtime = output.numbers[:, :n_lines]
+    """The lines as a frame of `HISTORY_SCHEMA`; nothing in it shares the output."""
+    # Copies: polars would go on using the memory of the arrays it is given.
+    lines = output.lines[:, :n_lines].copy()
+    value, runtime = output.numbers[:, :n_lines].copy()
     texts = output.texts[:, :n_texts]
     logged_at = _nullable(
         lines[kernel.LOGGED_AT], lines[kernel.LOGGED_AT] == kernel.MISSING
@@ -579,7 +595,7 @@ class _OpenBatch:
     def add(self, part: _Part) -> None:
         for frame in part.frames:
             self.n_lines += frame.height
-            self.frames.append(frame.with_columns(pl.col("row") + self.next_row))
+            self.frames.append(frame)
         self.next_row += part.n_rows
         self.skipped += part.skipped
         for record in part.records:

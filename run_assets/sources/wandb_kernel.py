@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from run_assets.sources import wandb_fusion, wandb_numbers
-from run_assets.sources.wandb_fusion import compiled, inlined
+from run_assets.sources.wandb_fusion import called, compiled, inlined
 from run_assets.sources.wandb_log import BLOCK_BYTES, CHUNK_HEADER
 from run_assets.sources.wandb_log import FIRST as FIRST_CHUNK
 from run_assets.sources.wandb_log import FULL as FULL_CHUNK
@@ -308,7 +308,7 @@ def payload_start(data: Bytes, start: int, end: int) -> tuple[int, int]:
     return i, tag
 
 
-@inlined
+@called
 def is_history_step(data: Bytes, i: int, end: int) -> bool:
     """Whether data[i:end] is a `HistoryStep` field with one plain varint or nothing."""
     n = end - i - 2
@@ -322,7 +322,7 @@ def is_history_step(data: Bytes, i: int, end: int) -> bool:
     return plain
 
 
-@inlined
+@called
 def count_not_ascii(data: Bytes, start: int, end: int) -> int:
     """How many of data[start:end] are 128 or more."""
     count = I64(0)
@@ -338,7 +338,7 @@ def add_text(
     """Note for the newest line that it has a text, or no value: is there room?"""
     n = state[NEW_TEXTS]
     n_bytes = state[NEW_TEXT_BYTES]
-    fits = bool(n < output.texts.shape[1]) and length <= output.text.size - n_bytes
+    fits = bool(n < output.texts.shape[1] and length <= output.text.size - n_bytes)
     if fits:
         for k in range(length):
             output.text[n_bytes + k] = data[start + k]
@@ -363,7 +363,7 @@ def add_line(
 ) -> bool:
     """Add a line to the record being decoded: is there room?"""
     n = state[NEW_LINES]
-    fits = n < output.codes.size
+    fits = bool(n < output.codes.size)
     if fits and kind >= WITH_TEXT:
         fits = add_text(data, start, length, kind, state, output)
     if fits:
@@ -465,7 +465,7 @@ def locate_record(
 ) -> bool:
     """Note where a record is that is no history: is there room?"""
     n = state[N_LOCATED]
-    fits = n < output.located.shape[0]
+    fits = bool(n < output.located.shape[0])
     if fits:
         output.located[n, LOCATED_BEGIN] = state[BEGIN]
         output.located[n, LOCATED_START] = state[START]

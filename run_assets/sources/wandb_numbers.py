@@ -1,6 +1,6 @@
 """Words of bytes, checksums and JSON values, as parts of the loop in `wandb_kernel.py`.
 
-Every function here is inlined into that loop. Positions are checked by the callers, but
+All of it becomes part of that loop. Positions are checked by the callers, but
 for the look-ahead of at most `PAD` bytes, which every array of bytes has room for.
 """
 
@@ -10,7 +10,7 @@ for the look-ahead of at most `PAD` bytes, which every array of bytes has room f
 import numpy as np
 from numpy.typing import NDArray
 
-from run_assets.sources.wandb_fusion import inlined
+from run_assets.sources.wandb_fusion import called, inlined
 
 Bytes = NDArray[np.uint8]
 
@@ -77,7 +77,7 @@ NAN, NULL_WORD, TRUE_WORD = U(0x4E614E), U(0x6C6C756E), U(0x65757274)
 FALSE_WORD = U(0x65736C6166)
 
 
-@inlined
+@called
 def word(data: Bytes, i: int) -> np.uint64:
     """Eight bytes, little-endian; LLVM makes one load of it."""
     j = U(i)
@@ -93,14 +93,14 @@ def word(data: Bytes, i: int) -> np.uint64:
     )
 
 
-@inlined
+@called
 def first_bytes(bits: np.uint64, n: int) -> np.uint64:
     """The first n bytes of a word, n in 1..8, the others zero."""
     shift = U(64 - 8 * n)
     return (bits << shift) >> shift
 
 
-@inlined
+@called
 def checksum(data: Bytes, start: int, stop: int) -> np.uint64:
     """CRC-32 of data[start:stop]."""
     crc = LOW_HALF
@@ -136,7 +136,7 @@ def checksum(data: Bytes, start: int, stop: int) -> np.uint64:
 # Numbers.
 
 
-@inlined
+@called
 def product_high(a: np.uint64, b: np.uint64) -> np.uint64:
     """The upper 64 bits of a * b."""
     a_low = a & LOW_HALF
@@ -148,7 +148,7 @@ def product_high(a: np.uint64, b: np.uint64) -> np.uint64:
     return a_high * b_high + (middle >> U(32)) + (cross >> U(32))
 
 
-@inlined
+@called
 def leading_zeros(w: np.uint64) -> np.uint64:
     """Zero bits above the highest one of w > 0."""
     # The exponent of a double; without the second highest bits nothing rounds up.
@@ -156,7 +156,7 @@ def leading_zeros(w: np.uint64) -> np.uint64:
     return U(1086) - (bits >> U(52))
 
 
-@inlined
+@called
 def decimal(w: np.uint64, q: int) -> tuple[bool, float]:  # noqa: C901 - one algorithm
     """The double nearest to w * 10**q, w > 0: (is it certain, value).
 
@@ -234,7 +234,7 @@ def read_digits(data: Bytes, i: int, stop: int, w: np.uint64) -> tuple[int, np.u
     return i, w
 
 
-@inlined
+@called
 def read_exponent(data: Bytes, i: int, stop: int) -> tuple[int, int]:
     """The number behind `e`: (position behind it or -1, value)."""
     sign = data[i] if i < stop else I64(0)

@@ -119,14 +119,19 @@ class Lake:
         if not table(name).is_partitioned:
             return sorted(Part(name, number) for number in _numbers(folder))
         found = [
-            Part(name, number, slug, day)
+            part
             for slug in _values(folder, "project_slug")
             for day in _values(folder / f"project_slug={slug}", "day")
-            for number in _numbers(folder / f"project_slug={slug}/day={day}")
+            for part in self.partition_parts(name, slug, day)
         ]
         return sorted(
             found, key=lambda part: (part.project_slug, part.day, part.number)
         )
+
+    def partition_parts(self, name: str, project_slug: str, day: str) -> list[Part]:
+        """The stored parts of one partition, in order."""
+        folder = self.path(Part(name, 0, project_slug, day)).parent
+        return [Part(name, number, project_slug, day) for number in _numbers(folder)]
 
     def header(self, part: Part) -> Header | None:
         """What a file says about itself; ``None`` where it is missing or damaged."""
@@ -318,7 +323,7 @@ def _numbers(folder: Path) -> list[int]:
         for name in _names(folder)
         if name.startswith("part-") and name.endswith(".parquet")
     ]
-    return [int(name) for name in names if name.isdecimal()]
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def tables_of(schemas: Iterable[str]) -> list[str]:

@@ -36,7 +36,7 @@ from tests.support.labs import (
 
 @pytest.fixture(scope="module", autouse=True)
 def dagster_in_memory() -> Iterator[None]:
-    """A real instance without files: half the time; survival tests use those on disk."""
+    """A real instance without files: half the time; survival tests use the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             jobs, "dagster_instance", lambda _: dg.DagsterInstance.ephemeral()
