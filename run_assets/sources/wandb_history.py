@@ -13,6 +13,9 @@ from run_assets.sources.wandb_records import strict_json
 FAST_BYTES = 13_000_000
 """Below this, compiling or loading the fast decoder costs more than it saves."""
 
+THREADS = 2
+"""More threads than this wait for the one that builds the frames."""
+
 HISTORY = pl.Schema(
     {
         "metric": pl.String(),
@@ -32,7 +35,8 @@ def decode_batches(stream: BinaryIO, start: int, batch_rows: int) -> Iterator[Ba
         return plain_batches(stream, start=start, batch_rows=batch_rows)
     from run_assets.sources.wandb_fast import fast_batches
 
-    return fast_batches(stream, start=start, batch_rows=batch_rows)
+    threads = min(THREADS, os.cpu_count() or 1)
+    return fast_batches(stream, start=start, batch_rows=batch_rows, threads=threads)
 
 
 def numbered(

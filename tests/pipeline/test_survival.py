@@ -90,7 +90,7 @@ def test_an_ingest_killed_between_parts_is_repaired(
     ingest = Ingest(lab.lake, now=START, progress=lab.progress)
     stopped = ingest.run(changes, places)
     next(stopped)
-    stopped.close()  # as a kill: the part is written, its digests are not
+    del stopped  # as a kill: the part is written, its digests are not
     again = plan_refresh(lab, now=START, selection=Selection()).changes
     assert {one.run_path for one in again} == {one.run_path for one in changes}
     lab.refresh()
