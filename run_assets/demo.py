@@ -1,12 +1,11 @@
 """The demo: a small experiment, the refresh, and what came out of it."""
 
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
-
-import typer
 
 from run_assets.config import FILE_NAME
 from run_assets.errors import NotFoundError
@@ -27,22 +26,28 @@ QUERIES = (
         "from stats.scores group by all order by 2, 3 desc"
     ),
     (
-        "select run_name, step, value from core.metric_points join marts.runs "
-        "using (run_path) where metric = 'overview/reward' and not isfinite(value)"
+        "select run_name, run_state, last as last_reward, n_nonfinite "
+        "from marts.run_summaries join marts.runs using (run_path) "
+        "where metric = 'overview/reward' order by last limit 5"
     ),
 )
 
 
 def run_demo(session: "Session", folder: Path, *, seeds: int) -> None:
-    """Train, refresh and show; what exists already is not made again."""
+    """Train, refresh and show; what exists already is not made again.
+
+    Args:
+        session: Where progress and notes go.
+        folder: The lab; it gets the demo's configuration where it has none.
+        seeds: Runs per algorithm and map.
+    """
     _create(folder)
     hearts = _example()
     session.note("Training 3 algorithms on 4 maps (numpy, offline W&B runs) ...")
     hearts.train(folder / RUNS, seeds=seeds)
     lab = open_lab(folder)
     session.note("Refreshing: reading the runs, SQL, statistics, report ...")
-    with session.progress(lab):
-        lab.refresh()
+    session.refresh(lab)
     _show(lab)
 
 
@@ -74,15 +79,28 @@ def _example() -> ModuleType:
 
 
 def _show(lab: Lab) -> None:
-    from run_assets.cli.output import to_table
+    from run_assets.cli.output import emit
+    from run_assets.cli.text_table import to_table
 
-    typer.echo("\nWho learns best? Interquartile mean over maps and seeds:\n")
-    typer.echo(to_table(_verdicts(lab)))
-    typer.echo(f"\nReport    {lab.reports / 'latest' / 'report.html'}")
-    typer.echo(f"DuckDB    {lab.warehouse}")
-    typer.echo("Dagster   run-assets ui\n\nThree queries to try:\n")
-    for query in QUERIES:
-        typer.echo(f'  run-assets sql "{query}"')
+    page = lab.reports / "latest" / "report.html"
+    away = Path.cwd() != lab.config.root
+    where = f"--config {shlex.quote(str(lab.config.root))} " if away else ""
+    lines = [
+        "",
+        "Who learns best? Interquartile mean over maps and seeds:",
+        "",
+        to_table(_verdicts(lab)),
+        *_unfinished(lab),
+        "",
+        f"Report    {page}",
+        f"DuckDB    {lab.warehouse}",
+        f"Dagster   run-assets {where}ui",
+        "",
+        "Three queries to try:",
+        "",
+        *(f'  run-assets {where}sql "{query}"' for query in QUERIES),
+    ]
+    emit("\n".join(lines))
 
 
 def _verdicts(lab: Lab) -> "pl.DataFrame":
@@ -92,3 +110,24 @@ def _verdicts(lab: Lab) -> "pl.DataFrame":
         "from stats.interval_estimates where statistic = 'iqm' "
         "order by analysis, estimate desc"
     )
+
+
+def _unfinished(lab: Lab) -> list[str]:
+    """The demo kills some of its runs, and W&B's files cannot say so at once."""
+    states = lab.sql(
+        "select run_state, count(*) as runs from marts.runs "
+        "where run_state != 'finished' group by all order by all"
+    )
+    if states.is_empty():
+        return []
+    counts = ", ".join(f"{runs} {state}" for state, runs in states.rows())
+    told = ["", f"Left out, because they did not finish: {counts}."]
+    if "running" in states["run_state"]:
+        from run_assets.sources.wandb_files import HEARTBEAT_TIMEOUT
+
+        minutes = HEARTBEAT_TIMEOUT.total_seconds() / 60
+        told.append(
+            "A killed run still shows as running; a refresh after its file was silent "
+            f"for {minutes:.0f} minutes says crashed."
+        )
+    return told

@@ -1,9 +1,10 @@
 """The files that make a folder a lab."""
 
+import json
 from pathlib import Path
 
 from run_assets.config import FILE_NAME
-from run_assets.errors import UsageError
+from run_assets.errors import SourceError, UsageError
 
 CONFIG = """\
 # What this lab reads and compares. `run-assets config show --origin` explains it.
@@ -57,18 +58,33 @@ load_from:
 
 
 def create_lab(folder: Path, *, wandb: str) -> list[Path]:
-    """Write the three files of a lab.
+    """Write the files of a lab that are not there yet.
+
+    Args:
+        folder: Made if need be.
+        wandb: The folder with runs, absolute or from the lab's folder.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        UsageError: The folder is a lab already; nothing was changed.
+        UsageError: The folder is a lab already, or no folder; nothing was changed.
+        SourceError: The disk refused.
     """
     config = folder / FILE_NAME
     if config.exists():
         msg = f"{config} exists; nothing was changed. Edit it, or choose another folder"
         raise UsageError(msg)
-    folder.mkdir(parents=True, exist_ok=True)
-    config.write_text(CONFIG.format(wandb=_yaml(wandb)), encoding="utf-8")
-    return [config, *ensure_dagster_files(folder)]
+    if folder.exists() and not folder.is_dir():
+        msg = f"a lab needs a folder, got the file {folder}; choose another name"
+        raise UsageError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        config.write_text(CONFIG.format(wandb=_yaml(wandb)), encoding="utf-8")
+        return [config, *ensure_dagster_files(folder)]
+    except OSError as error:
+        msg = f"{folder} cannot be made a lab: {error}"
+        raise SourceError(msg) from error
 
 
 def ensure_dagster_files(folder: Path) -> list[Path]:
@@ -82,6 +98,5 @@ def ensure_dagster_files(folder: Path) -> list[Path]:
 
 
 def _yaml(text: str) -> str:
-    import yaml
-
-    return yaml.safe_dump(text, default_flow_style=True).removesuffix("\n...\n").strip()
+    """Double-quoted, as JSON: any path is one scalar, commas and braces, too."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,14 +1,18 @@
-"""How data goes to stdout: an aligned table, JSON, CSV or parquet."""
+"""How data goes to stdout and to files: text, JSON, CSV or parquet."""
 
 import json
 import math
+import os
 import sys
-from datetime import date, datetime
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
+from run_assets.cli.terminal import is_styled, is_terminal, terminal_width
+from run_assets.cli.text_table import to_table
 from run_assets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,144 +20,194 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 Format = Literal["table", "json", "csv", "parquet"]
-FormatOption = Annotated[Format, typer.Option("--output-format", help="How to print.")]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMATS: tuple[Format, ...] = get_args(Format)
+FormatOption = Annotated[
+    Format, typer.Option("--output-format", help="How data is printed.")
+]
+
+# Source: OWASP, CSV Injection: signs that a spreadsheet takes for a formula. A plain
+# negative number is none.
+_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"  # noqa: RUF001  # they look alike, hence the danger
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def write(frame: "pl.DataFrame", form: Format) -> None:
-    """Print a frame."""
+    """Print a frame.
+
+    Raises:
+        UsageError: Parquet on a terminal.
+    """
     if form == "json":
-        typer.echo(to_json(frame))
+        emit(to_json(frame))
     elif form == "csv":
-        sys.stdout.write(flat(frame).write_csv())
+        emit(spreadsheet_safe(frame.lazy()).collect().write_csv().removesuffix("\n"))
     elif form == "parquet":
-        frame.write_parquet(sys.stdout.buffer)
+        _emit_parquet(frame)
     else:
-        typer.echo(to_table(frame))
+        emit(to_table(frame, terminal_width(), is_styled=is_styled()))
+
+
+def emit(text: str) -> None:
+    """Print lines of data as UTF-8; a reader who goes away early is no error."""
+    _emit_bytes(f"{text}\n".encode("utf-8", "replace"))
 
 
 def export(frame: "pl.LazyFrame", target: Path) -> None:
-    """Write a frame to a file whose ending says how.
+    """Write a frame to a file whose ending says how, row by row.
+
+    The old file stays until the new one is whole.
 
     Raises:
         UsageError: The ending is neither ``.csv`` nor ``.parquet``.
+        SourceError: The file cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.suffix == ".parquet":
-        frame.sink_parquet(target)
-    elif target.suffix == ".csv":
-        flat(frame.collect()).write_csv(target)
-    else:
-        msg = f"an export ends with .csv or .parquet, got {target.name!r}"
+    from run_assets.store.lake import publish_file
+
+    ending = target.suffix.lower()
+    if ending not in (".csv", ".parquet") or target.is_dir():
+        msg = (
+            f"an export is a file that ends with .csv or .parquet, got {str(target)!r}"
+        )
         raise UsageError(msg)
+
+    def body(path: Path) -> None:
+        with path.open("wb") as file:
+            if ending == ".csv":
+                spreadsheet_safe(frame).sink_csv(file)
+            else:
+                frame.sink_parquet(file)
+
+    publish_file(target.absolute(), body)
 
 
 def to_json(frame: "pl.DataFrame") -> str:
-    """Valid JSON; NaN and infinities become null, and ``n_nonfinite`` counts them."""
+    """Valid JSON of a frame; see `json_document`."""
+    return json_document(frame.rows(named=True))
+
+
+def json_document(rows: list[dict[str, Any]]) -> str:
+    """Valid JSON; NaN and infinities become null, and ``n_nonfinite`` counts them.
+
+    >>> json.loads(json_document([{"loss": float("nan")}]))
+    {'schema_version': 1, 'n_nonfinite': 1, 'rows': [{'loss': None}]}
+    """
     counter = _Cleaner()
-    rows = [counter.clean(row) for row in frame.rows(named=True)]
     document = {
         "schema_version": SCHEMA_VERSION,
-        "n_nonfinite": counter.n_nonfinite,
-        "rows": rows,
+        "n_nonfinite": 0,
+        "rows": [counter.clean(row) for row in rows],
     }
+    document["n_nonfinite"] = counter.n_nonfinite
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2)
 
 
 class _Cleaner:
+    """Makes values fit for JSON, and counts what JSON cannot say."""
+
     def __init__(self) -> None:
         self.n_nonfinite = 0
 
     def clean(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: self.clean(one) for name, one in value.items()}
-        if isinstance(value, list):
-            return [self.clean(one) for one in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            self.n_nonfinite += 1
-            return None
-        if isinstance(value, datetime | date):
+        match value:
+            case dict():
+                return {str(name): self.clean(one) for name, one in value.items()}
+            case list() | tuple():
+                return [self.clean(one) for one in value]
+            case Decimal() | float():
+                return self._number(float(value))
+        return _plain(value)
+
+    def _number(self, value: float) -> float | None:
+        if math.isfinite(value):
+            return value
+        self.n_nonfinite += 1
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Values of one piece that JSON does not know."""
+    match value:
+        case date() | time():  # a datetime is a date
             return value.isoformat()
-        return value
+        case timedelta():
+            return value.total_seconds()
+        case bytes():
+            return value.hex()
+    return value
 
 
-def flat(frame: "pl.DataFrame") -> "pl.DataFrame":
-    """Lists as JSON, and no text that a spreadsheet would run as a formula."""
+def spreadsheet_safe(frame: "pl.LazyFrame") -> "pl.LazyFrame":
+    """Only plain columns, and no text that a spreadsheet would run as a formula.
+
+    Lists and structs become JSON, bytes hexadecimal, durations seconds; a text that
+    starts like a formula gets an apostrophe before it, unless it is a number.
+    """
     import polars as pl
 
-    columns = []
-    for name, kind in frame.schema.items():
-        if kind.is_nested():
-            texts = [
-                None if v is None else _list_text(v) for v in frame[name].to_list()
-            ]
-            columns.append(pl.Series(name, texts, pl.String))
-        else:
-            columns.append(frame[name])
-    plain = pl.DataFrame(columns)
-    risky = pl.any_horizontal(pl.lit(value=False))
-    texts_of = [name for name, kind in plain.schema.items() if kind == pl.String]
-    return plain.with_columns(
-        pl.when(risky | _starts_like_formula(name))
-        .then(pl.concat_str(pl.lit("'"), name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name in texts_of
-    )
+    columns = [
+        _plain_column(name, kind).alias(_safe_name(name))
+        for name, kind in frame.collect_schema().items()
+    ]
+    return frame.select(columns) if columns else pl.LazyFrame()
 
 
-def _starts_like_formula(name: str) -> "pl.Expr":
+def _plain_column(name: str, kind: "pl.DataType") -> "pl.Expr":
     import polars as pl
 
-    starts = [pl.col(name).str.starts_with(sign) for sign in _FORMULA]
-    return pl.any_horizontal(starts)
+    column = pl.col(name)
+    if kind.is_nested():
+        return column.map_batches(
+            _json_texts, return_dtype=pl.String, is_elementwise=True
+        )
+    if kind == pl.Duration:
+        return column.dt.total_microseconds() / 1_000_000
+    if kind == pl.Binary:
+        return column.bin.encode("hex")
+    return _without_formula(column) if kind == pl.String else column
 
 
-def _list_text(value: Any) -> str:
+def _without_formula(column: "pl.Expr") -> "pl.Expr":
+    import polars as pl
+
+    is_formula = column.str.contains(_FORMULA) & ~column.str.contains(_NUMBER)
+    quoted = pl.concat_str(pl.lit("'"), column)
+    return pl.when(is_formula).then(quoted).otherwise(column)
+
+
+def _safe_name(name: str) -> str:
+    import re
+
+    return f"'{name}" if re.match(_FORMULA, name) else name
+
+
+def _json_texts(series: "pl.Series") -> "pl.Series":
+    import polars as pl
+
+    texts = [None if one is None else _json_text(one) for one in series.to_list()]
+    return pl.Series(series.name, texts, pl.String)
+
+
+def _json_text(value: Any) -> str:
     return json.dumps(_Cleaner().clean(value), ensure_ascii=False)
 
 
-def to_table(frame: "pl.DataFrame", width: int | None = None) -> str:
-    """Columns aligned, numbers to the right, text cut to one line."""
-    if not frame.columns:
-        return "no columns"
-    cells = {
-        name: [_cell(value) for value in frame[name].to_list()]
-        for name in frame.columns
-    }
-    limit = width or 60
-    lines = {
-        name: [_cut(text, limit) for text in (name, *texts)]
-        for name, texts in cells.items()
-    }
-    widths = {name: max(map(len, texts)) for name, texts in lines.items()}
-    right = {name for name, kind in frame.schema.items() if kind.is_numeric()}
-    rows = [
-        "  ".join(
-            lines[name][i].rjust(widths[name])
-            if name in right
-            else lines[name][i].ljust(widths[name])
-            for name in frame.columns
-        ).rstrip()
-        for i in range(frame.height + 1)
-    ]
-    rows.insert(1, "  ".join("-" * widths[name] for name in frame.columns))
-    if frame.is_empty():
-        rows.append("(no rows)")
-    return "\n".join(rows)
+def _emit_parquet(frame: "pl.DataFrame") -> None:
+    import io
+
+    if is_terminal():
+        msg = "parquet is not for a terminal; add `> FILE.parquet`"
+        raise UsageError(msg)
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    _emit_bytes(buffer.getvalue())
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    if isinstance(value, list):
-        return ", ".join(map(_cell, value))
-    return "".join(c if c.isprintable() else "·" for c in str(value))
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _emit_bytes(data: bytes) -> None:
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None

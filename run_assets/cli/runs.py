@@ -1,37 +1,79 @@
 """``run-assets runs``: which runs there are and what they logged."""
 
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_assets.cli.output import FormatOption, write
-from run_assets.cli.session import session
+from run_assets.cli.output import FormatOption, emit, json_document, write
+from run_assets.cli.selection import (
+    check_project,
+    collected,
+    in_project,
+    resolve_run,
+)
+from run_assets.cli.session import EVERYWHERE, Session, session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
+
+    from run_assets.lab import Lab
 
 app = typer.Typer(no_args_is_help=True)
 
-RunArgument = Annotated[str, typer.Argument(help="run_path, run id or display name.")]
+_STATES = ("running", "finished", "failed", "crashed", "killed", "unknown")
+State = StrEnum("State", _STATES)  # type: ignore[misc]  # Typer takes no list of Literals
+RunArgument = Annotated[str, typer.Argument(help="Run path, run id or display name.")]
 _LISTED = (
     "run_path",
     "run_name",
     "run_state",
-    "run_group",
-    "tags",
     "created_at",
-    "runtime_seconds",
     "last_step",
     "n_metrics",
+    "runtime_seconds",
+    "run_group",
+    "tags",
 )
+_SHOWN_STATISTICS = (
+    "metric",
+    "n_points",
+    "n_nonfinite",
+    "first",
+    "last",
+    "min",
+    "median",
+    "max",
+    "mean",
+    "std",
+    "mean_last_10pct",
+    "first_step",
+    "last_step",
+)
+# The names of columns here, and those that W&B uses for the same.
+_AXES = {
+    "step": "step",
+    "_step": "step",
+    "logged_at": "logged_at",
+    "_timestamp": "logged_at",
+    "runtime_seconds": "runtime_seconds",
+    "_runtime": "runtime_seconds",
+}
 
 
-@app.command("list")
+@app.command("list", epilog=EVERYWHERE)
 def list_runs(
     context: typer.Context,
     *,
-    tag: Annotated[list[str] | None, typer.Option(help="Has this tag.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="Is in this state.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Has this tag; repeated: all of them.")
+    ] = None,
+    state: Annotated[
+        list[State] | None,
+        typer.Option(help="Is in this state; repeated: one of them."),
+    ] = None,
     group: Annotated[str | None, typer.Option(help="Belongs to this group.")] = None,
     limit: Annotated[int, typer.Option(help="At most this many.", min=1)] = 50,
     output_format: FormatOption = "table",
@@ -40,27 +82,27 @@ def list_runs(
     import polars as pl
 
     given = session(context)
-    frame = given.lab().table("marts.runs")
-    for name in tag or ():
-        frame = frame.filter(pl.col("tags").list.contains(name))
-    if state:
-        frame = frame.filter(pl.col("run_state").is_in(state))
-    if group is not None:
-        frame = frame.filter(pl.col("run_group") == group)
+    runs = given.lab().table("marts.runs")
+    known = collected(runs.select("entity", "project").unique())
     if given.project:
-        frame = frame.filter(_in_project(given.project))
-    found = frame.sort("created_at", "run_path", descending=[True, False]).select(
-        _LISTED
-    )
-    rows = found.head(limit + 1).collect()
-    write(rows.head(limit), output_format)
-    if rows.height > limit:
-        given.note(f"more than {limit} runs; --limit shows more")
-    if rows.is_empty():
-        given.note("no runs; `run-assets refresh` reads them from the sources")
+        check_project(given.project, known.rows())
+        runs = runs.filter(in_project(given.project))
+    for name in tag or ():
+        runs = runs.filter(pl.col("tags").list.contains(name))
+    if state:
+        runs = runs.filter(pl.col("run_state").is_in(state))
+    if group is not None:
+        runs = runs.filter(pl.col("run_group") == group)
+    order = runs.sort("created_at", "run_path", descending=[True, False])
+    found = collected(order.select(_LISTED).head(limit + 1))
+    write(found.head(limit), output_format)
+    if known.is_empty():
+        given.note("no runs yet; `run-assets refresh` reads them from the sources")
+    elif found.height > limit:
+        given.note(f"only the youngest {limit}; --limit shows more")
 
 
-@app.command("get")
+@app.command("get", epilog=EVERYWHERE)
 def get_run(
     context: typer.Context, run: RunArgument, *, output_format: FormatOption = "table"
 ) -> None:
@@ -70,90 +112,129 @@ def get_run(
     given = session(context)
     lab = given.lab()
     path = resolve_run(lab.table("marts.runs"), run, given.project)
-    row = lab.lake.scan("raw.runs").filter(run_path=path).collect()
-    if output_format == "table":
-        values = [(name, _text(row[name].item())) for name in row.columns]
-        write(pl.DataFrame(values, ["column", "value"], orient="row"), "table")
+    row = collected(lab.table("raw.runs").filter(run_path=path))
+    if output_format == "json":
+        emit(json_document([_parsed(row)]))
+    elif output_format == "table":
+        rows = list(_lines(_parsed(row)))
+        schema = {"key": pl.String, "value": pl.String}
+        write(pl.DataFrame(rows, schema, orient="row"), "table")
     else:
         write(row, output_format)
 
 
-@app.command("metrics")
-def show_metrics(
+@app.command("metrics", epilog=EVERYWHERE)
+def show_metrics(  # noqa: PLR0913  # one parameter an option
     context: typer.Context,
     run: RunArgument,
     *,
     metric: Annotated[
         list[str] | None,
-        typer.Option("-m", "--metric", help="Name, wildcard or @group; repeatable."),
+        typer.Option("--metric", "-m", help="Name, wildcard or @group; repeatable."),
     ] = None,
-    values: Annotated[bool, typer.Option(help="Every value, not statistics.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Every value.")] = False,
+    x_axis: Annotated[
+        str | None,
+        typer.Option(
+            help="Values over step, logged_at, runtime_seconds or another metric."
+        ),
+    ] = None,
     last_n_steps: Annotated[
-        int | None, typer.Option(min=1, help="Only the last steps of each metric.")
+        int | None, typer.Option(min=1, help="The last values of each metric.")
     ] = None,
     output_format: FormatOption = "table",
 ) -> None:
     """Show what a run logged: statistics of each metric, or every value."""
     import polars as pl
 
-    from run_assets.derived.metric_groups import DEFAULT_METRIC_GROUPS, expand
-
     given = session(context)
     lab = given.lab()
     path = resolve_run(lab.table("marts.runs"), run, given.project)
-    summaries = lab.table("marts.run_summaries").filter(run_path=path).collect()
-    groups = {**DEFAULT_METRIC_GROUPS, **lab.config.metric_groups}
+    statistics = lab.table("marts.run_summaries").filter(run_path=path)
+    summaries = collected(statistics.drop("run_path", "project").sort("metric"))
     known = summaries["metric"].to_list()
-    names = expand(metric, groups=groups, available=known) if metric else known
-    if not values and last_n_steps is None:
-        shown = summaries.filter(pl.col("metric").is_in(names)).drop("project")
-        write(shown.sort("metric").drop("run_path"), output_format)
+    chosen = _chosen(lab, metric, known)
+    if not known:
+        given.note(f"{path} logged no numbers")
+    if not (values or x_axis or last_n_steps):
+        shown = summaries.filter(pl.col("metric").is_in(chosen))
+        is_table = output_format == "table"
+        write(shown.select(_SHOWN_STATISTICS) if is_table else shown, output_format)
         return
-    points = (
-        lab.table("core.metric_points")
-        .filter(pl.col("run_path") == path, pl.col("metric").is_in(names))
-        .sort("metric", "step")
-        .drop("run_path")
-    )
+    points = _points(lab, path, chosen)
     if last_n_steps is not None:
         points = points.group_by("metric", maintain_order=True).tail(last_n_steps)
-    write(points.collect(), output_format)
+    if x_axis is not None:
+        points = _over(given, points, x_axis, _axis_points(lab, path, x_axis, known))
+    write(points, output_format)
 
 
-def resolve_run(runs: "pl.LazyFrame", name: str, project: str | None = None) -> str:
-    """The run path of a run named by path, id or display name.
+def _chosen(lab: "Lab", metric: list[str] | None, known: list[str]) -> list[str]:
+    from run_assets.derived.metric_groups import expand
 
-    Raises:
-        NotFoundError: No run has this name; similar ones are listed.
-        UsageError: Several have; they are listed.
-    """
+    if metric is None:
+        return known
+    return expand(metric, groups=lab.config.metric_groups, available=known)
+
+
+def _points(lab: "Lab", path: str, metrics: list[str]) -> "pl.DataFrame":
     import polars as pl
 
-    from run_assets.errors import NotFoundError, UsageError, did_you_mean
-
-    frame = runs if project is None else runs.filter(_in_project(project))
-    known = frame.select("run_path", "run_id", "run_name").collect()
-    for column in ("run_path", "run_id", "run_name"):
-        paths = known.filter(pl.col(column) == name)["run_path"].sort().to_list()
-        if len(paths) == 1:
-            return str(paths[0])
-        if paths:
-            listed = "\n  ".join(paths[:20])
-            msg = (
-                f"{name!r} names {len(paths)} runs; say which by run path:\n  {listed}"
-            )
-            raise UsageError(msg)
-    names = {one for row in known.rows() for one in row if one}
-    msg = f"no run {name!r}{did_you_mean(name, names)}"
-    raise NotFoundError(msg)
+    table = lab.table("core.metric_points")
+    mine = table.filter(pl.col("run_path") == path, pl.col("metric").is_in(metrics))
+    return collected(mine.sort("metric", "step").drop("run_path"))
 
 
-def _in_project(project: str) -> "pl.Expr":
+def _axis_points(
+    lab: "Lab", path: str, axis: str, known: list[str]
+) -> "pl.DataFrame | None":
+    """The values of a metric that is the x axis; none where a column is."""
+    if axis in _AXES:
+        return None
+    from run_assets.errors import UsageError, did_you_mean
+
+    if axis not in known:
+        hint = did_you_mean(axis, [*_AXES, *known])
+        msg = f"no column and no metric of this run is called {axis!r}{hint}"
+        raise UsageError(msg)
+    return _points(lab, path, [axis]).select("step", x="value")
+
+
+def _over(
+    given: Session, points: "pl.DataFrame", axis: str, values: "pl.DataFrame | None"
+) -> "pl.DataFrame":
+    """Each value with its place on the axis, in the order of the axis."""
     import polars as pl
 
-    full = pl.concat_str(pl.col("entity"), pl.lit("/"), pl.col("project"))
-    return (full == project) | (pl.col("project") == project)
+    bare = points.drop("x", "x_metric").with_columns(x_axis=pl.lit(axis))
+    if values is None:
+        placed = bare.with_columns(x=pl.col(_AXES[axis]))
+    else:
+        placed = bare.join(values, on="step", how="left", validate="m:1")
+    if missing := placed["x"].null_count():
+        given.note(f"{missing} values have no {axis} at their step; they come last")
+    order = placed.sort("metric", "x", "step", nulls_last=True)
+    return order.select("metric", "x_axis", "x", "step", "value")
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _parsed(row: "pl.DataFrame") -> dict[str, Any]:
+    """A run with config and summary as values instead of JSON text."""
+    import json
+
+    found = row.to_dicts()[0]
+    config, summary = found.pop("config_json"), found.pop("summary_json")
+    return {
+        **found,
+        "config": json.loads(config) if config else {},
+        "summary": json.loads(summary) if summary else {},
+    }
+
+
+def _lines(values: dict[str, Any], before: str = "") -> "Iterator[tuple[str, str]]":
+    from run_assets.cli.text_table import cell_text
+
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _lines(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", cell_text(value)

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from run_assets.cli.terminal import safe_message
+
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from run_assets.lab import Lab
+    from run_assets.refresh import Refreshed, Selection
+
+EVERYWHERE = "Also: --config, --project, --verbose, --quiet; see run-assets --help."
+_INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Session:
     """The global options of one command.
 
@@ -36,32 +44,66 @@ class Session:
     def note(self, text: str) -> None:
         """Say something that is not data."""
         if not self.quiet:
-            typer.echo(text, err=True)
+            typer.echo(safe_message(text), err=True)
+
+    def ignore_project(self) -> None:
+        """Say that ``--project`` changes nothing here."""
+        if self.project is not None:
+            self.note("--project changes nothing here: this concerns the whole lab")
+
+    def refresh(self, lab: "Lab", selection: "Selection | None" = None) -> "Refreshed":
+        """Refresh with bars on stderr.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, which Dagster reports as the failure of a step.
+        """
+        from run_assets.refresh import RefreshFailedError
+
+        with self._progress(lab, "refreshing"):
+            try:
+                return lab.refresh(selection=selection)
+            except RefreshFailedError as error:
+                if _INTERRUPTED in str(error):
+                    raise KeyboardInterrupt from error
+                raise
 
     @contextmanager
-    def progress(self, lab: "Lab") -> Iterator[None]:
-        """Bars on stderr while a lab works."""
+    def _progress(self, lab: "Lab", what: str) -> Iterator[None]:
+        """Bars on stderr: one for the whole, one for each thing ``lab`` tells of."""
         if self.quiet or not sys.stderr.isatty():
             yield
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
 
         with Progress(
             TextColumn("{task.description:<14}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
             console=Console(stderr=True),
+            redirect_stdout=False,
+            transient=True,
         ) as bars:
-            tasks: dict[str, int] = {}
+            bars.add_task(what, total=None, count="")
+            tasks: dict[str, TaskID] = {}
 
-            def told(what: str, done: int, of: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=of)
-                bars.update(tasks[what], completed=done, total=of)  # type: ignore[arg-type]  # TaskID is an int
+            def told(name: str, done: int, of: int) -> None:
+                if name not in tasks:
+                    tasks[name] = bars.add_task(name, count="")
+                count = f"{done:,}/{of:,}"
+                bars.update(tasks[name], completed=done, total=of, count=count)
 
-            lab.progress = told
-            yield
+            before, lab.progress = lab.progress, told
+            try:
+                yield
+            finally:
+                lab.progress = before
 
 
 def session(context: typer.Context) -> Session:
