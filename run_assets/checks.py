@@ -13,6 +13,8 @@ from run_assets.errors import ContractError, SourceError
 from run_assets.ingest import read_state
 from run_assets.lab import Lab
 from run_assets.refresh import read_stamp
+from run_assets.reports.markdown import inline
+from run_assets.reports.views import Name
 from run_assets.resources import LabResource
 from run_assets.store.lake import Lake, Part, check_key, schema_of
 
@@ -155,14 +157,18 @@ def _key_violations(
 
 
 def _result(bad: dict[str, str], counts: dict[str, Any]) -> dg.AssetCheckResult:
-    lines = [f"- `{name}`: {what}" for name, what in list(bad.items())[:_LISTED]]
+    lines = [
+        f"- {inline(Name(name))}: {inline(what)}"
+        for name, what in list(bad.items())[:_LISTED]
+    ]
     if len(bad) > _LISTED:
         lines.append(f"- and {len(bad) - _LISTED} more")
+    listed = {"bad": dg.MetadataValue.md("\n".join(lines))} if bad else {}
     return dg.AssetCheckResult(
         passed=not bad,
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata={
-            **counts,
-            "bad": dg.MetadataValue.md("\n".join(lines) or "Nothing."),
-        },
+        description=f"{len(bad)} found, the first is {next(iter(bad))}"
+        if bad
+        else None,
+        metadata={**counts, **listed},
     )

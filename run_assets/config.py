@@ -5,6 +5,7 @@ default. Nested keys are joined with two underscores: ``RUN_ASSETS_SCHEDULE__CRO
 """
 
 import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -197,15 +198,26 @@ def find_config_file(start: Path) -> Path:
 
 def config_file(path: str | Path | None = None) -> Path:
     """The config file that counts: flag, ``RUN_ASSETS_CONFIG``, or by searching."""
-    named = path or os.environ.get(f"{PREFIX}CONFIG") or os.environ.get("DAGSTER_HOME")
+    named = path or os.environ.get(f"{PREFIX}CONFIG")
     if not named:
-        return find_config_file(Path.cwd())
+        return _nearest_config_file()
     found = Path(named).expanduser().absolute()
     found = found / FILE_NAME if found.is_dir() else found
     if not found.is_file():
         msg = f"no config file at {found}; create one with `run-assets init FOLDER`"
         raise NotFoundError(msg)
     return found
+
+
+def _nearest_config_file() -> Path:
+    """By searching; Dagster's own processes may run elsewhere, with DAGSTER_HOME."""
+    home = os.environ.get("DAGSTER_HOME")
+    try:
+        return find_config_file(Path.cwd())
+    except NotFoundError:
+        if home and (Path(home) / FILE_NAME).is_file():
+            return Path(home).absolute() / FILE_NAME
+        raise
 
 
 def load_config(
@@ -225,6 +237,9 @@ def load_config(
     merged: dict[str, Any] = {}
     for layer in reversed(_layers(file, flags or {})):
         merged = _merge(merged, layer.values)
+    if "root" in merged:
+        msg = f"{file}: unknown key root; it is the folder of the file itself"
+        raise UsageError(msg)
     try:
         return Config(**merged, root=file.parent)
     except ValidationError as error:
@@ -264,7 +279,8 @@ def _layers(file: Path, flags: Mapping[str, Any]) -> list[_Layer]:
         layers.append(_wandb_layer("ENABLE_WANDB", "mode", "online"))
     for name, value in sorted(environment.items()):
         keys = name.removeprefix(PREFIX).lower().split("__")
-        if name.startswith(PREFIX) and keys[0] in Config.model_fields:
+        is_setting = keys[0] in Config.model_fields and keys[0] != "root"
+        if name.startswith(PREFIX) and is_setting:
             nested = _nested(keys, _parse(value, f"environment {name}"))
             layers.append(_Layer(f"environment {name}", nested))
     for name, key in (("WANDB_PROJECT", "project"), ("WANDB_ENTITY", "entity")):
@@ -276,6 +292,13 @@ def _layers(file: Path, flags: Mapping[str, Any]) -> list[_Layer]:
 def _environment(folder: Path) -> dict[str, str]:
     given = {**dotenv_values(folder / ".env"), **os.environ}
     return {name: value for name, value in given.items() if value}
+
+
+def adopt_environment(folder: Path) -> None:
+    """Let the SDK see what ``.env`` says of W&B; what is set already wins."""
+    for name, value in dotenv_values(folder / ".env").items():
+        if name.startswith("WANDB_") and value:
+            os.environ.setdefault(name, value)
 
 
 def _wandb_layer(variable: str, key: str, value: str) -> _Layer:
@@ -351,7 +374,7 @@ def _explain_one(one: Any) -> str:
         return f"unknown key {place}{did_you_mean(str(one['loc'][-1]), known)}"
     if one["type"] == "missing":
         return f"{place} is missing"
-    return f"{place}: {one['msg']}, got {str(one['input'])[:200]!r}"
+    return f"{place}: {one['msg']}, got {reprlib.repr(one['input'])}"
 
 
 def _keys_at(place: tuple[str | int, ...]) -> list[str]:

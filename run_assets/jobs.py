@@ -1,6 +1,7 @@
 """The refresh as a Dagster job, its schedule, and running it without a daemon."""
 
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import dagster as dg
 import yaml
 from dagster._core.instance.ref import InstanceRef
 
+from run_assets import errors
 from run_assets.config import Config
 from run_assets.lab import Lab
 from run_assets.refresh import (
@@ -19,6 +21,7 @@ from run_assets.refresh import (
     read_stamp,
     write_stamp,
 )
+from run_assets.resources import PID_TAG
 
 REFRESH = dg.define_asset_job(
     "refresh",
@@ -70,6 +73,8 @@ def run_in_process(lab: Lab, selection: Selection) -> str:
 
     Raises:
         RefreshFailedError: A step failed; the message names it and why.
+        RunAssetsError: One of its classes, where every failed step ended with it.
+        KeyboardInterrupt: Somebody interrupted a step.
     """
     from run_assets.definitions import build_definitions
 
@@ -77,11 +82,31 @@ def run_in_process(lab: Lab, selection: Selection) -> str:
     job = definitions.resolve_job_def("refresh")
     with dagster_instance(lab.config.root) as instance, quiet():
         result = job.execute_in_process(
-            instance=instance, run_config=run_config(selection), raise_on_error=False
+            instance=instance,
+            run_config=run_config(selection),
+            tags={PID_TAG: str(os.getpid())},
+            raise_on_error=False,
         )
     if not result.success:
-        raise RefreshFailedError(_failures(result))
+        raise _error(result)
     return result.run_id
+
+
+def _error(result: dg.ExecuteInProcessResult) -> BaseException:
+    """What stopped the refresh, in its own class: its exit code must not get lost."""
+    names = {_error_name(event) for event in result.get_step_failure_events()}
+    if "DagsterExecutionInterruptedError" in names:
+        return KeyboardInterrupt()
+    kind = getattr(errors, names.pop() or "", None) if len(names) == 1 else None
+    if isinstance(kind, type) and issubclass(kind, errors.RunAssetsError):
+        return kind(_failures(result))
+    return RefreshFailedError(_failures(result))
+
+
+def _error_name(event: dg.DagsterEvent) -> str | None:
+    error = event.step_failure_data.error
+    cause = error.cause if error and error.cause else error
+    return cause.cls_name if cause else None
 
 
 def dagster_instance(home: Path) -> dg.DagsterInstance:
@@ -96,13 +121,20 @@ def dagster_instance(home: Path) -> dg.DagsterInstance:
             InstanceRef.from_dir(str(_made(home / "data/dagster")))
         )
     given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    folder = given.get("storage", {}).get("sqlite", {}).get("base_dir")
-    moved = (
-        {"storage": {"sqlite": {"base_dir": str(_made(home / folder))}}}
-        if folder
-        else {}
-    )
+    moved = {name: _anchored(section, home) for name, section in given.items()}
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=moved))
+
+
+def _anchored(section: Any, home: Path) -> Any:
+    """The same settings with every ``base_dir`` absolute, and made."""
+    if not isinstance(section, dict):
+        return section
+    return {
+        name: str(_made(home / value))
+        if name == "base_dir" and isinstance(value, str)
+        else _anchored(value, home)
+        for name, value in section.items()
+    }
 
 
 def _made(folder: Path) -> Path:

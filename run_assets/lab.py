@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from run_assets.config import Config, load_config
+from run_assets.config import Config, adopt_environment, load_config
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,4 +90,6 @@ def open(path: str | Path | None = None) -> Lab:  # noqa: A001  # run_assets.ope
         NotFoundError: There is no ``run_assets.yaml``.
         UsageError: It has a mistake.
     """
-    return Lab(load_config(path))
+    config = load_config(path)
+    adopt_environment(config.root)
+    return Lab(config)

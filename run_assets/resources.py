@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     import duckdb
 
 PID_TAG = "run_assets/pid"
+_UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,  # killed while its events were being planned
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
 
 _labs: dict[str, Lab] = {}
 
@@ -57,12 +62,12 @@ def use_lab(lab: Lab, config_path: str) -> LabResource:
 
 def fail_dead_runs(instance: dg.DagsterInstance, *, besides: str) -> None:
     """Mark unfinished runs whose process is gone as failed: a kill cannot say so."""
-    unfinished = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
-    )
+    unfinished = dg.RunsFilter(statuses=list(_UNFINISHED))
     for run in instance.get_runs(filters=unfinished):
         pid = run.tags.get(PID_TAG)
-        if run.run_id != besides and pid and not _is_alive(int(pid)):
+        # The daemon watches re-executions; at first their tag is that of their parent.
+        is_own = run.parent_run_id is None and run.run_id != besides
+        if is_own and pid and not _is_alive(int(pid)):
             instance.report_run_failed(run, f"process {pid} was killed")
 
 

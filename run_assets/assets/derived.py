@@ -1,6 +1,6 @@
 """Derived metrics and curves: what SQL says badly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -27,15 +27,10 @@ from run_assets.store.lake import Part, empty
 _KINDS = {"python", "polars", "parquet"}
 
 
-def _shown(reads: Sequence[str]) -> list[str]:
-    """The graph names ``staging.runs``: each edge to a partitioned asset costs time."""
-    return ["staging.runs" if name == "raw.runs" else name for name in reads]
-
-
 _RUN_INPUTS = ("marts.run_summaries", "raw.runs", "core.run_configs")
 
 
-@dg.asset(**definition("derived.run_metrics", _KINDS, _shown(_RUN_INPUTS)))
+@dg.asset(**definition("derived.run_metrics", _KINDS, _RUN_INPUTS))
 def run_metrics(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per run and derived metric of the config; or why there is no value."""
     vocabulary = _vocabulary(lab.lab)
@@ -53,7 +48,7 @@ def run_metrics(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-
 _STEP_INPUTS = (*_RUN_INPUTS, "core.metric_points")
 
 
-@dg.asset(**definition("derived.step_metrics", _KINDS, _shown(_STEP_INPUTS)))
+@dg.asset(**definition("derived.step_metrics", _KINDS, _STEP_INPUTS))
 def step_metrics(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per run, derived metric and step at which all it needs was logged."""
     vocabulary = _vocabulary(lab.lab)
@@ -98,7 +93,7 @@ _CURVE_INPUTS = ("core.metric_points", "raw.runs")
     **definition(
         "derived.metric_curves",
         _KINDS,
-        _shown((*_CURVE_INPUTS, "derived.curve_grids")),
+        (*_CURVE_INPUTS, "derived.curve_grids"),
     )
 )
 def metric_curves(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]

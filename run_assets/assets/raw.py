@@ -1,7 +1,7 @@
 """Raw tables: what the sources say, by day and project; the only partitioned assets."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -16,10 +16,13 @@ from run_assets.assets.results import (
 )
 from run_assets.config import Config
 from run_assets.contracts.tables import table
+from run_assets.digests import digest_of
 from run_assets.ingest import PARTITIONED, Ingest, Written, place_runs, read_state
 from run_assets.lab import Lab
 from run_assets.partitions import Partition, parse_key
 from run_assets.refresh import Selection, plan_refresh
+from run_assets.reports.markdown import inline
+from run_assets.reports.views import Name
 from run_assets.resources import LabResource
 
 PROJECTS = dg.DynamicPartitionsDefinition(name="project")
@@ -27,6 +30,9 @@ _RANGE_TAGS = (
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
 )
+
+_DETAILED = 100
+"""Partitions with own metadata: each costs Dagster a look at all that were chosen."""
 
 DESCRIPTIONS = {
     "raw.runs": "One row per run, in its latest known state.",
@@ -45,10 +51,38 @@ class RefreshOptions(dg.Config):
     since: str | None = None
 
 
+class RunPartitions(dg.MultiPartitionsDefinition):
+    """Day of creation x project, with its keys listed once a process.
+
+    Dagster lists all of them for each edge and check of a raw table, at a cost of
+    a second per 100,000; they only change with a new day or a new project.
+    """
+
+    def __init__(self, first_day: date) -> None:
+        days = dg.DailyPartitionsDefinition(first_day.isoformat(), end_offset=1)
+        super().__init__({"project": PROJECTS, "day": days})
+        self._days = days
+        self._listed: tuple[tuple[str | None, ...], Sequence[Any]] = ((), ())
+
+    def get_partition_keys(
+        self,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> Sequence[Any]:
+        """Every key; those of now are remembered."""
+        given = (current_time, dynamic_partitions_store)
+        if current_time is not None:
+            return super().get_partition_keys(*given)
+        last = self._days.get_last_partition_key()
+        found = (last, *PROJECTS.get_partition_keys(*given))
+        if self._listed[0] != found:
+            self._listed = (found, super().get_partition_keys(*given))
+        return self._listed[1]
+
+
 def run_partitions(config: Config) -> dg.MultiPartitionsDefinition:
     """Day of creation x project."""
-    days = dg.DailyPartitionsDefinition(config.first_day.isoformat(), end_offset=1)
-    return dg.MultiPartitionsDefinition({"project": PROJECTS, "day": days})
+    return RunPartitions(config.first_day)
 
 
 def raw_runs(config: Config) -> dg.AssetsDefinition:
@@ -96,8 +130,9 @@ def _selection(context: dg.AssetExecutionContext, options: RefreshOptions) -> Se
 def asked_partitions(context: dg.AssetExecutionContext) -> frozenset[Partition] | None:
     """The partitions somebody chose; ``None`` for a refresh.
 
-    A backfill launched from a job's page carries the tags of its first key beside the
-    range, and ``context.partition_keys`` then is that key alone: the range counts.
+    Each run of a backfill launched from a job's page carries the tags of one key beside
+    its range. Dagster then takes that key for the whole selection and says that it was
+    materialized, though another run was given it. So range and key are read both.
     """
     tags = context.run.tags
     if all(tag in tags for tag in _RANGE_TAGS):
@@ -108,10 +143,8 @@ def asked_partitions(context: dg.AssetExecutionContext) -> frozenset[Partition] 
         keys = definition.get_partition_keys_in_range(
             span, dynamic_partitions_store=context.instance
         )
-        return frozenset(map(parse_key, keys))
-    if context.has_partition_key or context.has_partition_key_range:
-        return frozenset(map(parse_key, context.partition_keys))
-    return None
+        return frozenset(map(parse_key, keys)) | _named_partitions(context)
+    return _named_partitions(context) or None
 
 
 def _read(
@@ -126,35 +159,62 @@ def _read(
     slugs = {place.partition.project_slug for place in places.values()}
     context.instance.add_dynamic_partitions(str(PROJECTS.name), sorted(slugs))
     ingest = Ingest(lab.lake, now=now, progress=lab.progress)
-    by_partition: dict[Partition, list[Written]] = {}
+    parts: dict[Partition, list[Written]] = {}
     for written in ingest.run(changes, places):
-        by_partition.setdefault(written.partition, []).append(written)
-    for partition, parts in sorted(by_partition.items()):
-        _log_partition(context, partition, parts)
+        parts.setdefault(written.partition, []).append(written)
+    named = _named_partitions(context)
+    for partition in sorted({*parts, *(selection.partitions or ())}):
+        about = _metadata_by_table(parts.get(partition, []))
+        if partition not in named:
+            _log_partition(context, partition, about)
+        elif len(named) <= _DETAILED:
+            _describe_partition(context, partition, about)
     for name in PARTITIONED:
-        yield dg.MaterializeResult(
-            asset_key=key(name),
-            metadata={**table_metadata(lab, name, ()), "runs_read": len(changes)},
-        )
+        metadata = {**table_metadata(lab, name, ()), "runs_read": len(changes)}
+        if named:  # Dagster repeats it for each partition, as if each had all rows
+            del metadata["dagster/row_count"]
+        yield dg.MaterializeResult(asset_key=key(name), metadata=metadata)
+
+
+def _named_partitions(context: dg.AssetExecutionContext) -> frozenset[Partition]:
+    """Partitions that Dagster says are materialized when the asset is."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return frozenset(map(parse_key, context.partition_keys))
+    return frozenset()
+
+
+def _metadata_by_table(parts: list[Written]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "dagster/row_count": sum(part.rows[name] for part in parts),
+            "runs_read": sum(len(part.run_paths) for part in parts),
+            "input_digest": digest_of([part.digest for part in parts]),
+        }
+        for name in PARTITIONED
+    }
 
 
 def _log_partition(
-    context: dg.AssetExecutionContext, partition: Partition, parts: list[Written]
+    context: dg.AssetExecutionContext,
+    partition: Partition,
+    about: dict[str, dict[str, Any]],
 ) -> None:
-    asked = context.has_partition_key or context.has_partition_key_range
-    if asked:
-        return  # the run's own events name every partition that was asked for
-    for name in PARTITIONED:
+    for name, metadata in about.items():
         context.log_event(
             dg.AssetMaterialization(
-                key(name),
-                partition=partition.key,
-                metadata={
-                    "dagster/row_count": sum(part.rows[name] for part in parts),
-                    "runs_read": sum(len(part.run_paths) for part in parts),
-                    "input_digest": parts[-1].digest,
-                },
+                key(name), partition=partition.key, metadata=metadata
             )
+        )
+
+
+def _describe_partition(
+    context: dg.AssetExecutionContext,
+    partition: Partition,
+    about: dict[str, dict[str, Any]],
+) -> None:
+    for name, metadata in about.items():
+        context.add_asset_metadata(
+            metadata, asset_key=key(name), partition_key=partition.key
         )
 
 
@@ -175,7 +235,7 @@ def sync_state(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-a
 def _coverage(state: pl.DataFrame) -> dict[str, Any]:
     bad = state.filter(pl.col("skipped_bytes") > 0)
     lines = [
-        f"- `{location}`: {size:,} bytes ({_reasons(what)})"
+        f"- {inline(Name(location))}: {size:,} bytes ({_reasons(what)})"
         for location, size, what in bad.select(
             "source_location", "skipped_bytes", "skipped"
         )

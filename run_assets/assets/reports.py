@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from run_assets import __version__
-from run_assets.assets.results import OWNERS, keys
+from run_assets.assets.results import OWNERS, keys, plots
 from run_assets.config import Analysis
 from run_assets.derived.metric_groups import DEFAULT_METRIC_GROUPS, expand
 from run_assets.digests import digest_of
@@ -58,6 +58,10 @@ def report(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
             "is_rewritten": is_new,
             "input_digest": digest,
             "summary": dg.MetadataValue.md((latest / "report.md").read_text("utf-8")),
+            **plots(
+                file.read_text(encoding="utf-8")
+                for file in sorted((latest / "figures").glob("*-interval_plot.svg"))
+            ),
         }
     )
 

@@ -1,6 +1,8 @@
 """What an asset tells Dagster about the table it made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -11,6 +13,7 @@ from run_assets.lab import Lab
 from run_assets.store.build import Build, PartConfig, Recipe, make
 
 OWNERS = ["team:run-assets"]
+_MAX_PLOTS = 3
 
 
 def key(name: str) -> dg.AssetKey:
@@ -78,6 +81,18 @@ def table_metadata(lab: Lab, name: str, reads: Sequence[str]) -> dict[str, Any]:
         "files": len(found),
         "input_digest": digests[0] if len(digests) == 1 else f"{len(digests)} files",
     }
+
+
+def plots(svgs: Iterable[str]) -> dict[str, dg.MarkdownMetadataValue]:
+    """The first plots as one metadata entry; none without plots.
+
+    SVG, because each event keeps its own copy and a PNG is ten times as large.
+    """
+    images = [
+        f"![plot](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
+        for svg in islice(svgs, _MAX_PLOTS)
+    ]
+    return {"plot": dg.MetadataValue.md("\n\n".join(images))} if images else {}
 
 
 def built(

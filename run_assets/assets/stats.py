@@ -1,13 +1,13 @@
 """Statistics of each analysis; every number comes from ``stats.scores``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from run_assets import stats
-from run_assets.assets.results import built, definition
+from run_assets.assets.results import built, definition, plots
 from run_assets.config import Analysis
 from run_assets.contracts.tables import table
 from run_assets.digests import code_digest_of
@@ -40,12 +40,29 @@ def scores(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
 @dg.asset(**definition("stats.interval_estimates", _KINDS, ("stats.scores",)))
 def interval_estimates(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis, group and statistic, with its confidence interval."""
-    return _statistic(
+    result = _statistic(
         lab.lab,
         "stats.interval_estimates",
         _interval_estimates,
         ("statistics", "interval", "optimal_scores"),
     )
+    shown = plots(_interval_plots(lab.lab))
+    return result._replace(metadata={**(result.metadata or {}), **shown})
+
+
+def _interval_plots(lab: Lab) -> Iterator[str]:
+    from run_assets.reports.content import AnalysisContent
+    from run_assets.reports.figures import interval_plot
+
+    names = ("stats.scores", "stats.interval_estimates")
+    for analysis in lab.config.analyses:
+        scores, estimates = (
+            lab.lake.read(name).filter(analysis=analysis.name) for name in names
+        )
+        others = (empty("stats.comparisons"), empty("stats.performance_profiles"))
+        figure = interval_plot(AnalysisContent(analysis, scores, estimates, *others))
+        if figure is not None:
+            yield figure.svg
 
 
 @dg.asset(**definition("stats.performance_profiles", _KINDS, ("stats.scores",)))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from run_assets.refresh import Refreshed, Selection
 
 EVERYWHERE = "Also: --config, --project, --verbose, --quiet; see run-assets --help."
-_INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
 @dataclass(frozen=True)
@@ -52,20 +51,9 @@ class Session:
             self.note("--project changes nothing here: this concerns the whole lab")
 
     def refresh(self, lab: "Lab", selection: "Selection | None" = None) -> "Refreshed":
-        """Refresh with bars on stderr.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C, which Dagster reports as the failure of a step.
-        """
-        from run_assets.refresh import RefreshFailedError
-
+        """Refresh with bars on stderr."""
         with self._progress(lab, "refreshing"):
-            try:
-                return lab.refresh(selection=selection)
-            except RefreshFailedError as error:
-                if _INTERRUPTED in str(error):
-                    raise KeyboardInterrupt from error
-                raise
+            return lab.refresh(selection=selection)
 
     @contextmanager
     def _progress(self, lab: "Lab", what: str) -> Iterator[None]:
