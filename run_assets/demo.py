@@ -4,6 +4,7 @@ import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ def _show(lab: Lab) -> None:
     page = lab.reports / "latest" / "report.html"
     away = Path.cwd() != lab.config.root
     where = f"--config {shlex.quote(str(lab.config.root))} " if away else ""
+    command = "run-assets" if which("run-assets") else ".venv/bin/run-assets"
     lines = [
         "",
         "Who learns best? Interquartile mean over maps and seeds:",
@@ -94,11 +96,11 @@ def _show(lab: Lab) -> None:
         "",
         f"Report    {page}",
         f"DuckDB    {lab.warehouse}",
-        f"Dagster   run-assets {where}ui",
+        f"Dagster   {command} {where}ui",
         "",
         "Three queries to try:",
         "",
-        *(f'  run-assets {where}sql "{query}"' for query in QUERIES),
+        *(f'  {command} {where}sql "{query}"' for query in QUERIES),
     ]
     emit("\n".join(lines))
 

@@ -41,6 +41,11 @@ local_artifact_storage:
   class: LocalArtifactStorage
   config:
     base_dir: data/dagster
+compute_logs:
+  module: dagster.core.storage.local_compute_log_manager
+  class: LocalComputeLogManager
+  config:
+    base_dir: data/dagster/storage
 telemetry:
   enabled: false
 nux:

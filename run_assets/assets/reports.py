@@ -50,7 +50,8 @@ def report(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     is_new = _stored_digest(latest) != digest
     if is_new:
         content = report_content(found, digest, now, previous=latest)
-        write_report(found.reports / now.date().isoformat(), content)
+        written = write_report(found.reports / now.date().isoformat(), content)
+        _drop_old_figures(written)
         _point(latest, now.date().isoformat())
     return dg.MaterializeResult(
         metadata={
@@ -73,6 +74,13 @@ def _stored_digest(folder: Path) -> str | None:
         return str(stored["provenance"]["input_digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _drop_old_figures(written: list[Path]) -> None:
+    """Plots of an analysis that was renamed or removed since this morning."""
+    for folder in {file.parent for file in written if file.suffix == ".svg"}:
+        for file in set(folder.glob("*.svg")) - set(written):
+            file.unlink()
 
 
 def _point(link: Path, target: str) -> None:

@@ -1,4 +1,4 @@
-"""A real Dagster on a lab: web server, daemon and code server, as a user starts them."""
+"""A real Dagster on a lab: web server, daemon and code server, as people start them."""
 
 import json
 import os
@@ -62,7 +62,11 @@ def run_cli(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def eventually(
-    find: Callable[[], Found | None], what: str, *, seconds: float = 90
+    find: Callable[[], Found | None],
+    what: str,
+    *,
+    seconds: float = 90,
+    every: float = 0.5,
 ) -> Found:
     """What ``find`` returns as soon as it is true.
 
@@ -73,7 +77,7 @@ def eventually(
     while time.monotonic() < deadline:
         if found := find():
             return found
-        time.sleep(0.5)
+        time.sleep(every)
     msg = f"{what} did not happen within {seconds:.0f} s"
     raise TimeoutError(msg)
 
@@ -109,7 +113,9 @@ class Dagster(NamedTuple):
             runId status tags { key value } } } } }"""
         results = self.ask(query)["runsOrError"]["results"]
         return [
-            Run(one["runId"], one["status"], {t["key"]: t["value"] for t in one["tags"]})
+            Run(
+                one["runId"], one["status"], {t["key"]: t["value"] for t in one["tags"]}
+            )
             for one in results
         ]
 
@@ -175,6 +181,17 @@ class Dagster(NamedTuple):
         found = self.ask(query, s={**LOCATION, "scheduleName": "nightly"})
         return list(found["scheduleOrError"]["scheduleState"]["ticks"])
 
+    def tick_by_hand(self) -> dict[str, Any]:
+        """The schedule evaluated now, as its page offers; no run is launched."""
+        mutation = """mutation ($s: ScheduleSelector!, $t: Float) {
+            scheduleDryRun(selectorData: $s, timestamp: $t) {
+                ... on DryRunInstigationTick { evaluationResult {
+                    skipReason runRequests { runKey } error { message } } }
+                ... on PythonError { message } } }"""
+        selector = {**LOCATION, "scheduleName": "nightly"}
+        found = self.ask(mutation, s=selector, t=time.time())
+        return dict(found["scheduleDryRun"]["evaluationResult"])
+
     def switch_schedule(self, *, on: bool) -> None:
         """The switch beside the schedule."""
         if on:
@@ -196,7 +213,7 @@ class Dagster(NamedTuple):
 
 @contextmanager
 def dagster_on(home: Path) -> Iterator[Dagster]:
-    """``run-assets ui`` on a lab, from its first answer to the last of its processes."""
+    """``run-assets ui`` on a lab, from its first answer to its last process."""
     port = free_port()
     log = home / "ui.log"
     with log.open("w", encoding="utf-8") as output:
