@@ -48,7 +48,7 @@ def project_slug(entity: str, project: str) -> str:
     >>> project_slug("metta-research", "metta")
     'metta-research--metta'
     >>> project_slug("Lab", "../x")
-    'lab--x-69ef1d5c'
+    'lab--x-97ee89ab'
     """
     plain = all(
         _PLAIN.fullmatch(name) and "--" not in name and len(name) <= 60

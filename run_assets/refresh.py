@@ -155,7 +155,7 @@ def write_stamp(lab: Lab, now: datetime) -> None:
     from run_assets.store.lake import publish_file
 
     stamp = {
-        "refreshed_at": now.isoformat(timespec="seconds"),
+        "refreshed_at": now.isoformat(timespec="milliseconds"),
         "fingerprint": fingerprint(lab),
     }
     text = json.dumps(stamp, indent=2)
