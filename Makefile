@@ -23,6 +23,7 @@ dev: .venv/.installed
 
 bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/wandb_files.py
+	$(BIN)/python benchmarks/refresh.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py

@@ -1,14 +1,17 @@
 """The refresh as a Dagster job, its schedule, and running it without a daemon."""
 
-import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import dagster as dg
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from sqlalchemy.exc import SQLAlchemyError
 
 from run_assets import errors
 from run_assets.config import Config
@@ -28,6 +31,10 @@ REFRESH = dg.define_asset_job(
     selection=dg.AssetSelection.all(),
     description="Read what changed and rebuild what depends on it.",
 )
+
+
+# Dagster's log lines belong into its event log, not onto a terminal.
+_SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def nightly(config: Config) -> dg.ScheduleDefinition:
@@ -73,6 +80,7 @@ def run_in_process(lab: Lab, selection: Selection) -> str:
 
     Raises:
         RefreshFailedError: A step failed; the message names it and why.
+        SourceError: Dagster's records could not be written.
         RunAssetsError: One of its classes, where every failed step ended with it.
         KeyboardInterrupt: Somebody interrupted a step.
     """
@@ -80,10 +88,10 @@ def run_in_process(lab: Lab, selection: Selection) -> str:
 
     definitions = build_definitions(lab)
     job = definitions.resolve_job_def("refresh")
-    with dagster_instance(lab.config.root) as instance, quiet():
+    with recorded(lab.config.root) as instance:
         result = job.execute_in_process(
             instance=instance,
-            run_config=run_config(selection),
+            run_config={**run_config(selection), **_SILENT},
             tags={PID_TAG: str(os.getpid())},
             raise_on_error=False,
         )
@@ -107,6 +115,23 @@ def _error_name(event: dg.DagsterEvent) -> str | None:
     error = event.step_failure_data.error
     cause = error.cause if error and error.cause else error
     return cause.cls_name if cause else None
+
+
+@contextmanager
+def recorded(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The lab's Dagster; a disk that refuses its records is the disk's error."""
+    try:
+        with dagster_instance(home) as instance:
+            yield instance
+    except (SQLAlchemyError, OSError) as error:
+        free = disk_usage(home).free / 2**20
+        reason = str(error).partition("\n")[0]
+        msg = (
+            f"Dagster could not record the refresh below {home}: {reason}; "
+            f"{free:,.0f} MiB are free there. The published tables are untouched; "
+            "make room and refresh again"
+        )
+        raise errors.SourceError(msg) from error
 
 
 def dagster_instance(home: Path) -> dg.DagsterInstance:
@@ -140,19 +165,6 @@ def _anchored(section: Any, home: Path) -> Any:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-class quiet:  # noqa: N801  # a context manager reads like a verb
-    """Keep Dagster's own log lines off the terminal; they are in the event log."""
-
-    def __enter__(self) -> None:
-        """Raise the level of Dagster's loggers."""
-        self.before = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
-
-    def __exit__(self, *_: object) -> None:
-        """Put the level back."""
-        logging.disable(self.before)
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> str:

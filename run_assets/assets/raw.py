@@ -162,6 +162,7 @@ def _read(
     parts: dict[Partition, list[Written]] = {}
     for written in ingest.run(changes, places):
         parts.setdefault(written.partition, []).append(written)
+    _log_skipped(context, ingest.state, {change.run_path for change in changes})
     named = _named_partitions(context)
     for partition in sorted({*parts, *(selection.partitions or ())}):
         about = _metadata_by_table(parts.get(partition, []))
@@ -174,6 +175,18 @@ def _read(
         if named:  # Dagster repeats it for each partition, as if each had all rows
             del metadata["dagster/row_count"]
         yield dg.MaterializeResult(asset_key=key(name), metadata=metadata)
+
+
+def _log_skipped(
+    context: dg.AssetExecutionContext, state: pl.DataFrame, read: set[str]
+) -> None:
+    """Say of each file that was read now what could not be read of it."""
+    rows = state.filter(pl.col("run_path").is_in(read)).select(
+        "source_location", "skipped"
+    )
+    for location, skipped in rows.iter_rows():
+        for one in skipped or ():
+            context.log.warning("%s: skipped %s", location, one)
 
 
 def _named_partitions(context: dg.AssetExecutionContext) -> frozenset[Partition]:

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from shutil import disk_usage
 
 import duckdb
 import pytest
@@ -107,6 +109,46 @@ def test_two_at_once_the_second_stops_with_a_clear_message(tmp_path: Path) -> No
     assert second.returncode == 75
     assert f"pid {os.getpid()}" in told
     assert "Traceback" not in told
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("room", [50_000, 700_000, 1_500_000])
+def test_a_full_disk_leaves_the_tables_and_a_clear_error(
+    small_disk: Path, room: int
+) -> None:
+    lab = make_lab(small_disk / "lab", runs=2)
+    lab.refresh()
+    before = tables(lab)
+    write_run(lab.config.root, "more", steps=3000)
+    fill = small_disk / "fill"
+    with fill.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, disk_usage(small_disk).free - room)
+    with refresh_process(lab) as process:
+        _, told = process.communicate()
+    assert process.returncode == 1
+    assert "make room and refresh again" in told.lower()
+    assert "defect" not in told
+    assert lab.sql("select count(*) as n from marts.runs").item() == 2
+    readable = tables(lab)
+    assert (
+        readable["raw.history"]
+        .filter(run_path="lab/maze/r0")
+        .equals(before["raw.history"].filter(run_path="lab/maze/r0"))
+    )
+    fill.unlink()
+    lab.refresh()
+    assert lab.sql("select count(*) as n from marts.runs").item() == 3
 
 
 def test_an_analysts_open_connection_blocks_nothing_and_goes_on_answering(

@@ -17,8 +17,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-
 import wandb
+
 from run_assets.sources.wandb_files import (
     RunFile,
     find_run_files,
