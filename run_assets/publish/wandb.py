@@ -9,14 +9,11 @@ folder; nothing else is written.
 import contextlib
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import file_digest, sha256
@@ -32,18 +29,17 @@ from run_assets.errors import (
     TryAgainError,
     UsageError,
 )
+from run_assets.publish import wandb_run
+from run_assets.publish.wandb_run import ARTIFACT, IN_FLIGHT, read_json, run_root
 from run_assets.store.lake import publish_file
 
 Mode = Literal["offline", "online", "disabled"]
 
-ARTIFACT = "processed_runs"
 MOST_TABLE_ROWS = 200_000
 """W&B cuts longer tables off. Source: ``wandb.Table.MAX_ARTIFACT_ROWS``."""
 
 _TIMEOUT_SECONDS = 900
 _STATE = "last_publication.json"
-_IN_FLIGHT = ".publishing"
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 # What an online run may take from the environment; everything else, such as a
@@ -180,9 +176,6 @@ def _is_disabled(mode: Mode) -> bool:
     return mode == "disabled" or switch in ("1", "true", "yes")
 
 
-# -- the parent: what is published is laid out in a folder that marks it as unfinished
-
-
 @contextlib.contextmanager
 def _in_flight(publication: Publication, target: _Target) -> Iterator[PublishedRun]:
     """Publish; whatever fails before the block ends, also by a kill, leaves nothing."""
@@ -197,15 +190,15 @@ def _in_flight(publication: Publication, target: _Target) -> Iterator[PublishedR
         raise
     if target.mode == "online":
         shutil.rmtree(_staging(folder, run_id), ignore_errors=True)
-    shutil.rmtree(folder / _IN_FLIGHT)
+    shutil.rmtree(folder / IN_FLIGHT)
 
 
 def _discard_unfinished(folder: Path) -> None:
     """Remove what an earlier call began and did not finish."""
-    marker = folder / _IN_FLIGHT
+    marker = folder / IN_FLIGHT
     if not marker.is_dir():
         return
-    run_id = _read_json(marker / "spec.json").get("run_id")
+    run_id = read_json(marker / "spec.json").get("run_id")
     finished = _last(folder).get("run_path", "").endswith(f"/{run_id}")
     if isinstance(run_id, str) and run_id.isalnum() and not finished:
         runs = [one for one in folder.glob(f"*-{run_id}") if not one.is_symlink()]
@@ -216,7 +209,7 @@ def _discard_unfinished(folder: Path) -> None:
 
 def _stage(publication: Publication, target: _Target, run_id: str) -> None:
     """Lay out everything the child needs; keys from outside never become paths."""
-    marker = target.folder / _IN_FLIGHT
+    marker = target.folder / IN_FLIGHT
     tables = {key: f"{number}.parquet" for number, key in enumerate(publication.tables)}
     images = {key: f"{number}.png" for number, key in enumerate(publication.images)}
     config = {**publication.config, "run_assets": True}
@@ -247,7 +240,7 @@ def _stage(publication: Publication, target: _Target, run_id: str) -> None:
 def _run_child(target: _Target, run_id: str) -> PublishedRun:
     # The child ends with us, even by a kill: it watches the other end of this pipe.
     read_end, write_end = os.pipe()
-    command = [sys.executable, "-P", "-m", __spec__.name]
+    command = [sys.executable, "-P", "-m", wandb_run.__name__]
     try:
         process = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [*command, str(target.folder), str(read_end)],
@@ -294,7 +287,7 @@ def _answer(target: _Target, code: int, out: str, err: str) -> PublishedRun:
         raise AuthenticationError(msg)
     msg = (
         f"publishing to W&B project {where} ({target.mode}) failed: {text}; "
-        "nothing counts as published, `run-assets publish` tries again"
+        "nothing counts as published, `run-assets refresh` tries again"
     )
     raise SourceError(msg)
 
@@ -307,20 +300,15 @@ def _environment(target: _Target, run_id: str) -> dict[str, str]:
         if not name.startswith("WANDB_") or name in kept
     }
     ours = {
-        "WANDB_DIR": _root(target.folder),
-        "WANDB_CACHE_DIR": target.folder / _IN_FLIGHT / "cache",
+        "WANDB_DIR": run_root(target.folder),
+        "WANDB_CACHE_DIR": target.folder / IN_FLIGHT / "cache",
         "WANDB_DATA_DIR": _staging(target.folder, run_id),
-        "WANDB_ARTIFACT_DIR": target.folder / _IN_FLIGHT / "artifacts",
+        "WANDB_ARTIFACT_DIR": target.folder / IN_FLIGHT / "artifacts",
         "WANDB_ERROR_REPORTING": "false",
     }
     if target.mode == "offline":
-        ours["WANDB_CONFIG_DIR"] = target.folder / _IN_FLIGHT / "config"
+        ours["WANDB_CONFIG_DIR"] = target.folder / IN_FLIGHT / "config"
     return {**given, **{name: str(value) for name, value in ours.items()}}
-
-
-def _root(folder: Path) -> Path:
-    """The SDK puts runs into a folder ``wandb`` of this one."""
-    return folder.parent if folder.name == "wandb" else folder
 
 
 def _staging(folder: Path, run_id: str) -> Path:
@@ -333,16 +321,7 @@ def _state_file(folder: Path) -> Path:
 
 
 def _last(folder: Path) -> dict[str, Any]:
-    return _read_json(_state_file(folder))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """What a file holds; nothing where it is missing or was cut off by a kill."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json(_state_file(folder))
 
 
 def _write(path: Path, text: str) -> None:
@@ -380,131 +359,3 @@ def _file_digest(path: Path) -> str:
     except OSError as error:
         msg = f"{path} cannot be published: {error}; `run-assets refresh` rebuilds it"
         raise SourceError(msg) from error
-
-
-# -- the child: the only place where the SDK runs
-
-
-def _child_main(folder: Path, lifeline: int) -> int:
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    import wandb
-
-    spec = _read_json(folder / _IN_FLIGHT / "spec.json")
-    try:
-        answer = _log_run(spec, folder)
-    except (wandb.errors.Error, OSError, ValueError, TypeError) as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return int("error" in answer)
-
-
-def _end_with_parent(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os._exit(1)
-
-
-def _log_run(spec: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    import wandb
-
-    run = wandb.init(
-        project=spec["project"],
-        entity=spec["entity"],
-        name=spec["name"],
-        job_type="analysis",
-        config=spec["config"],
-        settings=_settings(spec, folder),
-    )
-    marker = folder / _IN_FLIGHT
-    tables = {_safe(key): _table(marker / one) for key, one in spec["tables"].items()}
-    images = {
-        _safe(key): _image(run, _safe(key), marker / one)
-        for key, one in spec["images"].items()
-    }
-    if tables or images:
-        run.log({**tables, **images})
-    if spec["files"]:
-        artifact = wandb.Artifact(ARTIFACT, type="dataset")
-        for name, path in spec["files"].items():
-            artifact.add_file(path, name=_safe(name))
-        logged = run.log_artifact(artifact)
-        if spec["mode"] == "online":
-            logged.wait()
-    run.summary.update(spec["summary"])
-    answer = {"run_path": run.path, "folder": str(Path(run.dir).parent)}
-    run.finish()
-    return answer
-
-
-def _settings(spec: Mapping[str, Any], folder: Path) -> Any:
-    import wandb
-
-    return wandb.Settings(
-        mode=spec["mode"],
-        run_id=spec["run_id"],
-        root_dir=str(_root(folder)),
-        use_dot_wandb=False,
-        console="off",
-        silent=True,
-        save_code=False,
-        disable_code=True,
-        disable_git=True,
-        disable_job_creation=True,
-        x_disable_machine_info=True,
-        x_disable_meta=True,
-        x_disable_stats=True,
-        x_save_requirements=False,
-    )
-
-
-def _table(path: Path) -> Any:
-    import wandb
-
-    frame = pl.read_parquet(path)
-    rows = [[_cell(value) for value in row] for row in frame.iter_rows()]
-    return wandb.Table(columns=frame.columns, data=rows, allow_mixed_types=True)
-
-
-def _cell(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return (
-        json.dumps(value, default=str) if isinstance(value, list | dict) else str(value)
-    )
-
-
-def _image(run: Any, key: str, path: Path) -> dict[str, Any]:
-    """Store a PNG file and describe it as ``wandb.Image`` does, which needs Pillow."""
-    image = path.read_bytes()
-    digest = sha256(image).hexdigest()
-    name = f"media/images/{key}_0_{digest[:20]}.png"
-    stored = Path(run.dir, name)
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    stored.write_bytes(image)
-    run.save(str(stored), base_path=run.dir, policy="now")
-    width, height = struct.unpack(">II", image[16:24])
-    return {
-        "_type": "image-file",
-        "sha256": digest,
-        "size": len(image),
-        "path": name,
-        "format": "png",
-        "width": width,
-        "height": height,
-    }
-
-
-def _safe(key: str) -> str:
-    """A key that is safe as a path; names that differ never meet.
-
-    >>> _safe("plots/iqm"), _safe("../x")
-    ('plots/iqm', 'x-d6b96a97')
-    """
-    if _SAFE.fullmatch(key) and len(key) <= 100:
-        return key
-    digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    readable = re.sub(r"[^A-Za-z0-9_]+", "-", key).strip("-")[:80]
-    return f"{readable}-{digest}".strip("-")
-
-
-if __name__ == "__main__":
-    raise SystemExit(_child_main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -249,9 +249,8 @@ def test_a_fragment_that_vanished_never_shortens_a_run(tmp_path: Path) -> None:
 def test_a_very_long_run_lies_in_parts_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import run_assets.ingest as module
-
-    monkeypatch.setattr(module, "ROWS_PER_PART", 500)
+    monkeypatch.setattr("run_assets.ingest.parts.ROWS_PER_PART", 500)
+    monkeypatch.setattr("run_assets.ingest.placement.ROWS_PER_PART", 500)
     lab = make_lab(tmp_path, runs=1)
     path = write_run(tmp_path, "long", steps=1000, exit_code=None)
     assert path.stat().st_size // 90 > 500

@@ -1,0 +1,123 @@
+"""From what sources say to the raw lake: who is stored where, and writing it there.
+
+The order of writing is what makes a kill harmless: first ``raw.sync_state`` says which
+runs go to which parts, without a digest; then the parts are written; then the digests.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from run_assets.contracts.tables import table
+from run_assets.digests import digest_of
+from run_assets.ingest.parts import (
+    PARTITIONED,
+    PartWriter,
+    Written,
+    code_digest,
+    part_of,
+)
+from run_assets.ingest.placement import Place, is_readable
+from run_assets.ingest.state import STATE, read_state, state_row
+from run_assets.lab import Progress
+from run_assets.partitions import Partition
+from run_assets.sources.runs import ChangedRun
+from run_assets.store.lake import Lake, Part, schema_of
+
+_SECONDS_BETWEEN_STATES = 2.0
+
+
+class Ingest:
+    """Writes changed runs to the raw lake, part by part."""
+
+    def __init__(self, lake: Lake, *, now: datetime, progress: Progress) -> None:
+        self.lake = lake
+        self.now = now
+        self.progress = progress
+        self.state = read_state(lake)
+        self._saved_at = time.monotonic()
+
+    def run(
+        self, changes: Sequence[ChangedRun], places: Mapping[str, Place]
+    ) -> Iterator[Written]:
+        """Read each run and write its part; yields after each part.
+
+        Args:
+            changes: What to read, in any order.
+            places: Where each of them lies.
+        """
+        if not changes:
+            return
+        self._announce(changes, places)
+        groups: dict[Part, list[ChangedRun]] = defaultdict(list)
+        for change in sorted(filter(is_readable, changes), key=_order):
+            place = places[change.run_path]
+            groups[part_of("raw.history", place.partition, place.parts[0])].append(
+                change
+            )
+        done = 0
+        for part in sorted(groups):
+            writer = PartWriter(
+                self.lake, part, state=self.state, places=places, now=self.now
+            )
+            written = writer.write(groups[part])
+            self.replace_state(set(written.run_paths), written.state_rows)
+            done += len(groups[part])
+            self.progress("runs read", done, len(changes))
+            self._save_sometimes()
+            yield written
+        self.save()
+
+    def save(self) -> None:
+        """Write ``raw.sync_state``."""
+        told = ("run_path", "source_location", "content_digest", "problem")
+        digest = digest_of(self.state.select(told).sort(told).rows())
+        self.lake.write(
+            STATE, self.state, digest=digest, code=code_digest("raw.sync_state")
+        )
+        self._saved_at = time.monotonic()
+
+    def _save_sometimes(self) -> None:
+        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_STATES:
+            self.save()
+
+    def _announce(
+        self, changes: Sequence[ChangedRun], places: Mapping[str, Place]
+    ) -> None:
+        """Say where runs will lie before they do, so that a kill leaves no orphans."""
+        rows = [
+            state_row(change, location, places.get(change.run_path))
+            for change in changes
+            for location in change.locations
+        ]
+        self.replace_state({change.run_path for change in changes}, rows)
+        self.save()
+        for partition in {place.partition for place in places.values()}:
+            self._drop_orphans(partition)
+
+    def replace_state(self, paths: set[str], rows: list[dict[str, Any]]) -> None:
+        """Exchange the rows of some runs."""
+        fresh = pl.DataFrame(rows, schema=schema_of(table("raw.sync_state")))
+        found = fresh["source_location"].to_list()
+        kept = self.state.filter(
+            ~pl.col("run_path").is_in(paths) | ~pl.col("source_location").is_in(found)
+        )
+        self.state = pl.concat([kept, fresh])
+
+    def _drop_orphans(self, partition: Partition) -> None:
+        """Remove parts that no run lies in: a killed refresh wrote beyond its plan."""
+        mine = self.state.filter(project_slug=partition.project_slug, day=partition.day)
+        used = set(mine.select(pl.col("parts").explode()).to_series().to_list())
+        for name in PARTITIONED:
+            day = partition.day.isoformat()
+            for part in self.lake.partition_parts(name, partition.project_slug, day):
+                if part.number not in used:
+                    self.lake.delete(part)
+
+
+def _order(change: ChangedRun) -> tuple[datetime, str]:
+    return change.created_at, change.run_path

@@ -1,0 +1,66 @@
+"""``raw.sync_state``: what was last read from where."""
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from run_assets.ingest.placement import Place
+from run_assets.sources.runs import ChangedRun, Location, RunContent
+from run_assets.store.lake import Lake, Part, empty
+
+STATE = Part("raw.sync_state")
+
+
+def read_state(lake: Lake) -> pl.DataFrame:
+    """What was last read from where; empty before the first refresh."""
+    if lake.header(STATE) is None:
+        return empty("raw.sync_state")
+    return lake.read("raw.sync_state")
+
+
+def state_row(
+    change: ChangedRun, location: Location, place: Place | None
+) -> dict[str, Any]:
+    """What is known of a location before it is read."""
+    is_read = location.problem is None and place is not None
+    return {
+        "run_path": change.run_path,
+        "source": change.source,
+        "source_location": location.name,
+        "size_bytes": location.size_bytes,
+        "modified_ns": location.modified_ns,
+        "project_slug": place.partition.project_slug if place else None,
+        "day": place.partition.day if place else None,
+        "parts": list(place.parts) if place and is_read else [],
+        "content_digest": None,
+        "problem": location.problem,
+        "skipped": [],
+        "skipped_bytes": 0,
+        "is_damaged": False,
+    }
+
+
+def state_rows(
+    change: ChangedRun, place: Place, content: RunContent, now: datetime
+) -> list[dict[str, Any]]:
+    """What is known of a run's locations after it was read."""
+    rows = []
+    for location in change.locations:
+        row = state_row(change, location, place)
+        if location.problem is None:
+            skipped = content.skipped.get(location.name, ())
+            row |= {
+                "content_digest": content.content_digest,
+                "progress_json": content.progress_json,
+                "skipped": [one._asdict() for one in skipped],
+                "skipped_bytes": sum(one.size_bytes for one in skipped),
+                "is_damaged": location.name in content.damaged,
+                "problem": content.problems.get(location.name),
+            }
+            row |= {
+                name: content.run.get(name)
+                for name in ("run_state", "heartbeat_at", "last_step", "history_rows")
+            }
+        rows.append({**row, "fetched_at": now})
+    return rows
