@@ -37,6 +37,13 @@ REFRESH = dg.define_asset_job(
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+# Capturing would redirect this process' stderr: progress and errors belong there.
+_NOTHING_CAPTURED = {
+    "module": "dagster.core.storage.noop_compute_log_manager",
+    "class": "NoOpComputeLogManager",
+}
+
+
 def nightly(config: Config) -> dg.ScheduleDefinition:
     """The refresh by the clock; skips with a reason when nothing changed."""
 
@@ -147,6 +154,7 @@ def dagster_instance(home: Path) -> dg.DagsterInstance:
         )
     given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     moved = {name: _anchored(section, home) for name, section in given.items()}
+    moved["compute_logs"] = _NOTHING_CAPTURED
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=moved))
 
 

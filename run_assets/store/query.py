@@ -8,7 +8,10 @@ select …`` for a SELECT, and a folder that may be read may also be written.
 """
 
 import re
+import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -237,18 +240,63 @@ def _has_no_polars_type(kind: "pa.DataType") -> bool:
 def _deadline(
     connection: duckdb.DuckDBPyConnection, timeout_seconds: float
 ) -> Iterator[None]:
-    """Interrupt what the connection does after some seconds."""
+    """Interrupt what the connection does after some seconds, or by Ctrl-C."""
     done, late = threading.Event(), threading.Event()
+    deadline = time.monotonic() + timeout_seconds
 
-    def watch() -> None:
-        if not done.wait(timeout_seconds):
-            late.set()
+    def watch(signals: socket.socket) -> None:
+        while not done.wait(0.02):
+            is_late = time.monotonic() > deadline
+            if is_late:
+                late.set()
             # One call is lost when it falls between two steps of the query.
-            while not done.wait(0.05):
+            if is_late or _is_signalled(signals):
                 connection.interrupt()
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    with _signal_socket() as signals:
+        thread = threading.Thread(target=watch, args=(signals,), daemon=True)
+        thread.start()
+        with _joined(thread, done), _late_is_a_usage_error(late, timeout_seconds):
+            yield
+
+
+@contextmanager
+def _signal_socket() -> Iterator[socket.socket]:
+    """Where a signal arrives at once: Python's own handlers wait for DuckDB to end."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.settimeout(0)
+        writer.settimeout(0)
+        if threading.current_thread() is not threading.main_thread():
+            yield reader
+            return
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(before)
+
+
+def _is_signalled(signals: socket.socket) -> bool:
+    try:
+        return signal.SIGINT in signals.recv(64, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+
+
+@contextmanager
+def _joined(thread: threading.Thread, done: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def _late_is_a_usage_error(
+    late: threading.Event, timeout_seconds: float
+) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException as error:
@@ -259,9 +307,6 @@ def _deadline(
             "narrow it or raise the timeout"
         )
         raise UsageError(msg) from error
-    finally:
-        done.set()
-        thread.join()
 
 
 @contextmanager
