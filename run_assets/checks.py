@@ -10,7 +10,7 @@ import polars as pl
 from run_assets.assets.results import key
 from run_assets.contracts.tables import TABLES, Table, table
 from run_assets.errors import ContractError, SourceError
-from run_assets.ingest import read_state
+from run_assets.ingest import damaged_rows, read_state
 from run_assets.lab import Lab
 from run_assets.refresh import read_stamp
 from run_assets.reports.markdown import inline
@@ -63,7 +63,7 @@ def contracts(
 )
 def readable(lab: LabResource) -> dg.AssetCheckResult:
     """Damaged files turn this red; the runs in them keep what could be read."""
-    state = read_state(lab.lab.lake).filter(pl.col("is_damaged"))
+    state = damaged_rows(read_state(lab.lab.lake))
     bad = {
         location: problem or f"{skipped:,} bytes skipped"
         for location, problem, skipped in state.select(

@@ -237,6 +237,12 @@ def load_config(
     merged: dict[str, Any] = {}
     for layer in reversed(_layers(file, flags or {})):
         merged = _merge(merged, layer.values)
+    if "?" in str(file.parent):
+        msg = (
+            f"{file.parent} has a `?` in its path, which SQLite and DuckDB take for "
+            "the start of options; rename the folder"
+        )
+        raise UsageError(msg)
     if "root" in merged:
         msg = f"{file}: unknown key root; it is the folder of the file itself"
         raise UsageError(msg)

@@ -22,6 +22,8 @@ def digest_of(*values: Any) -> str:
 def code_digest_of(*modules: str) -> str:
     """Digest of the source text of modules, and of all modules of packages.
 
+    Templates in a package count, too.
+
     >>> code_digest_of("run_assets.digests") == code_digest_of("run_assets.errors")
     False
     """
@@ -34,4 +36,8 @@ def _files(name: str) -> list[Path]:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(name)
     file = Path(spec.origin)
-    return sorted(file.parent.glob("*.py")) if file.name == "__init__.py" else [file]
+    if file.name != "__init__.py":
+        return [file]
+    return sorted(
+        one for kind in ("py", "jinja") for one in file.parent.rglob(f"*.{kind}")
+    )

@@ -25,6 +25,7 @@ from run_assets.refresh import (
     write_stamp,
 )
 from run_assets.resources import PID_TAG
+from run_assets.scaffold import ensure_dagster_files
 
 REFRESH = dg.define_asset_job(
     "refresh",
@@ -62,7 +63,7 @@ def nightly(config: Config) -> dg.ScheduleDefinition:
         if changes or not is_built(lab):
             return dg.RunRequest()
         since = (read_stamp(lab) or {}).get("refreshed_at")
-        write_stamp(lab, now)
+        write_stamp(lab, now, is_whole=True)
         return dg.SkipReason(f"Nothing has changed since {since}.")
 
     return tick
@@ -147,12 +148,9 @@ def dagster_instance(home: Path) -> dg.DagsterInstance:
     Dagster takes relative paths of ``dagster.yaml`` from the current folder; here they
     are meant from the file's own.
     """
-    file = home / "dagster.yaml"
-    if not file.is_file():
-        return dg.DagsterInstance.from_ref(
-            InstanceRef.from_dir(str(_made(home / "data/dagster")))
-        )
-    given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    ensure_dagster_files(home)
+    text = (home / "dagster.yaml").read_text(encoding="utf-8")
+    given = yaml.safe_load(text) or {}
     moved = {name: _anchored(section, home) for name, section in given.items()}
     moved["compute_logs"] = _NOTHING_CAPTURED
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=moved))

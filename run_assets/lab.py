@@ -27,6 +27,7 @@ class Lab:
     Attributes:
         config: What ``run_assets.yaml``, the environment and flags say.
         progress: Told how far long work has come.
+        asks_all: The refresh under way asks every source about every run.
 
     Example:
         ``lab = run_assets.open("."); lab.table("marts.runs").collect()``
@@ -35,6 +36,7 @@ class Lab:
     def __init__(self, config: Config, progress: Progress | None = None) -> None:
         self.config = config
         self.progress = progress or _no_progress
+        self.asks_all = True
 
     @cached_property
     def lake(self) -> "Lake":

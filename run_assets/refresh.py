@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from run_assets.digests import digest_of
 from run_assets.errors import RunAssetsError
-from run_assets.ingest import place_runs, read_state, unreadable_runs
+from run_assets.ingest import (
+    damaged_rows,
+    place_runs,
+    read_state,
+    unreadable_runs,
+)
 from run_assets.lab import Lab
 from run_assets.partitions import Partition
 from run_assets.sources.runs import ChangedRun
@@ -42,6 +47,11 @@ class Selection:
     since: date | None = None
     partitions: frozenset[Partition] | None = None
     local_only: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Every source is asked about every run."""
+        return self.project is None and self.since is None and self.partitions is None
 
     def admits(self, change: ChangedRun) -> bool:
         """The run may be read."""
@@ -88,6 +98,7 @@ def plan_refresh(lab: Lab, *, now: datetime, selection: Selection) -> Plan:
         lab.config.sources,
         lab.config.root,
         state,
+        own=lab.config.data_path / "published",
         now=now,
         reread=None if selection.reread else unreadable_runs(lab.lake, state),
     )
@@ -120,12 +131,14 @@ def refresh(
     selection = selection or Selection()
     now = now or datetime.now(UTC)
     with lake_lock(lab.config.data_path):
+        lab.lake.sweep()
         plan = plan_refresh(lab, now=now, selection=selection)
         if not plan.changes and is_built(lab):
-            write_stamp(lab, now)
+            write_stamp(lab, now, is_whole=selection.is_whole)
             return Refreshed((), is_unchanged=True, damaged=damaged(lab))
         from run_assets.jobs import run_in_process
 
+        lab.asks_all = selection.is_whole
         run_id = run_in_process(lab, selection)
         return Refreshed(
             plan.changes,
@@ -150,12 +163,13 @@ def read_stamp(lab: Lab) -> dict[str, Any] | None:
     return stamp if isinstance(stamp, dict) else None
 
 
-def write_stamp(lab: Lab, now: datetime) -> None:
-    """Say that everything is built, and when the sources were last asked."""
+def write_stamp(lab: Lab, now: datetime, *, is_whole: bool) -> None:
+    """Say that everything is built, and when all sources were last asked."""
     from run_assets.store.lake import publish_file
 
+    asked_at = None if is_whole else (read_stamp(lab) or {}).get("refreshed_at")
     stamp = {
-        "refreshed_at": now.isoformat(timespec="milliseconds"),
+        "refreshed_at": asked_at or now.isoformat(timespec="milliseconds"),
         "fingerprint": fingerprint(lab),
     }
     text = json.dumps(stamp, indent=2)
@@ -168,18 +182,15 @@ def write_stamp(lab: Lab, now: datetime) -> None:
 def fingerprint(lab: Lab) -> str:
     """Digest of the code, the configuration and every file that was built."""
     files = [(entry.path, *_identity(entry)) for entry in lab.lake.files()]
-    if lab.warehouse.exists():
-        files.append((str(lab.warehouse), *_identity(lab.warehouse)))
+    products = [lab.warehouse, *(lab.reports / "latest").glob("report.*")]
+    files += [(str(one), *_identity(one)) for one in sorted(products) if one.exists()]
     return digest_of(_code_identity(), lab.config.model_dump(mode="json"), files)
 
 
 def damaged(lab: Lab) -> tuple[str, ...]:
     """Locations with unreadable data, as the lake knows them."""
-    import polars as pl
-
-    state: pl.DataFrame = read_state(lab.lake)
-    bad = state.filter(pl.col("is_damaged")).sort("source_location")
-    return tuple(bad["source_location"])
+    bad = damaged_rows(read_state(lab.lake))
+    return tuple(bad["source_location"].sort())
 
 
 def _identity(file: Any) -> tuple[int, int]:

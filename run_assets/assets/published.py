@@ -103,5 +103,5 @@ def publication(lab: Lab) -> Publication:
 def last_refresh(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The stamp ``last_refresh.json``: everything is built from what is there now."""
     now = datetime.now(UTC)
-    write_stamp(lab.lab, now)
+    write_stamp(lab.lab, now, is_whole=lab.lab.asks_all)
     return dg.MaterializeResult(metadata={"refreshed_at": now.isoformat()})

@@ -151,6 +151,7 @@ def _read(
     context: dg.AssetExecutionContext, lab: Lab, selection: Selection
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # has no value
     now = datetime.now(UTC)
+    lab.lake.sweep()
     changes = plan_refresh(lab, now=now, selection=selection).changes
     state = read_state(lab.lake)
     places = place_runs(

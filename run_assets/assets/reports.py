@@ -10,8 +10,8 @@ import polars as pl
 from run_assets import __version__
 from run_assets.assets.results import OWNERS, keys, plots
 from run_assets.config import Analysis
-from run_assets.derived.metric_groups import DEFAULT_METRIC_GROUPS, expand
-from run_assets.digests import digest_of
+from run_assets.derived.metric_groups import DEFAULT_METRIC_GROUPS, match
+from run_assets.digests import code_digest_of, digest_of
 from run_assets.lab import Lab
 from run_assets.reports.content import (
     CURVE_COLUMNS,
@@ -29,7 +29,14 @@ STATS = (
     "stats.comparisons",
     "stats.performance_profiles",
 )
-INPUTS = ("marts.runs", "raw.sync_state", *STATS, "derived.metric_curves")
+INPUTS = (
+    "marts.runs",
+    "raw.sync_state",
+    "raw.metric_definitions",
+    *STATS,
+    "derived.curve_grids",
+    "derived.metric_curves",
+)
 
 
 @dg.asset(
@@ -69,6 +76,8 @@ def report(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
 
 def _stored_digest(folder: Path) -> str | None:
     """What the last report was made from; ``None`` where there is none, or no whole."""
+    if not all((folder / f"report.{kind}").is_file() for kind in ("html", "md")):
+        return None
     try:
         stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         return str(stored["provenance"]["input_digest"])
@@ -95,8 +104,12 @@ def report_digest(lab: Lab) -> str:
     """Digest of every table and setting that the report shows."""
     lake = lab.lake
     headers = [lake.header(part) for name in INPUTS for part in lake.parts(name)]
-    analyses = [one.model_dump(mode="json") for one in lab.config.analyses]
-    return digest_of(__version__, [one.digest for one in headers if one], analyses)
+    return digest_of(
+        code_digest_of("run_assets.reports", __name__),
+        [one.digest for one in headers if one],
+        [one.model_dump(mode="json") for one in lab.config.analyses],
+        lab.config.metric_groups,
+    )
 
 
 def report_content(
@@ -157,7 +170,8 @@ def _curves(lab: Lab, analysis: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
     grids = lab.lake.read("derived.curve_grids").select("metric", "x_metric")
     groups = {**DEFAULT_METRIC_GROUPS, **lab.config.metric_groups}
     asked = analysis.curves or (analysis.score.metric,)
-    names = expand(asked, groups=groups, available=grids["metric"].unique())
+    # a score may be a derived metric or have no finite value: then there is no curve
+    names = match(asked, groups=groups, available=grids["metric"].unique()).metrics
     curves = lab.lake.scan("derived.metric_curves")
     chosen = curves.filter(pl.col("metric").is_in(names))
     labels = scores.select("run_path", "group_name", "task").lazy()

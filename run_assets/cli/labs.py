@@ -58,9 +58,7 @@ def init(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A new or existing folder.")] = Path(),
     *,
-    wandb: Annotated[
-        str, typer.Option(help="The folder with runs, from there or absolute.")
-    ] = "wandb",
+    wandb: Annotated[str, typer.Option(help="The folder with runs.")] = "wandb",
 ) -> None:
     """Make a folder a lab; files that exist stay as they are."""
     from run_assets.scaffold import create_lab
@@ -68,6 +66,9 @@ def init(
     given = session(context)
     given.ignore_project()
     home = folder.expanduser().absolute()
+    here = Path(wandb).expanduser().absolute()
+    if here.exists() and not (home / wandb).exists():
+        wandb = str(here)  # typed as seen from the current folder
     for file in create_lab(home, wandb=wandb):
         given.note(f"created {file}")
     runs = home / Path(wandb).expanduser()

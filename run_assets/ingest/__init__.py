@@ -3,7 +3,7 @@
 from run_assets.ingest.ingest import Ingest
 from run_assets.ingest.parts import PARTITIONED, Written, unreadable_runs
 from run_assets.ingest.placement import Place, place_runs
-from run_assets.ingest.state import STATE, read_state
+from run_assets.ingest.state import STATE, damaged_rows, read_state
 
 __all__ = [
     "PARTITIONED",
@@ -11,6 +11,7 @@ __all__ = [
     "Ingest",
     "Place",
     "Written",
+    "damaged_rows",
     "place_runs",
     "read_state",
     "unreadable_runs",

@@ -20,8 +20,9 @@ from run_assets.ingest.parts import (
     Written,
     code_digest,
     part_of,
+    refit,
 )
-from run_assets.ingest.placement import Place, is_readable
+from run_assets.ingest.placement import Place, is_readable, stored_places
 from run_assets.ingest.state import STATE, read_state, state_row
 from run_assets.lab import Progress
 from run_assets.partitions import Partition
@@ -50,10 +51,18 @@ class Ingest:
             changes: What to read, in any order.
             places: Where each of them lies.
         """
-        if not changes:
-            return
-        self._announce(changes, places)
+        if changes:
+            yield from self._run(changes, places)
+        # last, because a file of today's code is taken for read by today's code
+        refit(self.lake, self.state)
+
+    def _run(
+        self, changes: Sequence[ChangedRun], places: Mapping[str, Place]
+    ) -> Iterator[Written]:
+        lost = self._announce(changes, places)
         groups: dict[Part, list[ChangedRun]] = defaultdict(list)
+        for part in lost.values():
+            groups[part] = []
         for change in sorted(filter(is_readable, changes), key=_order):
             place = places[change.run_path]
             groups[part_of("raw.history", place.partition, place.parts[0])].append(
@@ -64,7 +73,8 @@ class Ingest:
             writer = PartWriter(
                 self.lake, part, state=self.state, places=places, now=self.now
             )
-            written = writer.write(groups[part])
+            gone = {path for path, of in lost.items() if of == part}
+            written = writer.write(groups[part], gone)
             self.replace_state(set(written.run_paths), written.state_rows)
             done += len(groups[part])
             self.progress("runs read", done, len(changes))
@@ -87,8 +97,13 @@ class Ingest:
 
     def _announce(
         self, changes: Sequence[ChangedRun], places: Mapping[str, Place]
-    ) -> None:
-        """Say where runs will lie before they do, so that a kill leaves no orphans."""
+    ) -> dict[str, Part]:
+        """Say where runs will lie before they do, so that a kill leaves no orphans.
+
+        Returns:
+            Runs whose only file turned out to be another run's, and their parts.
+        """
+        before = stored_places(self.state)
         rows = [
             state_row(change, location, places.get(change.run_path))
             for change in changes
@@ -96,26 +111,35 @@ class Ingest:
         ]
         self.replace_state({change.run_path for change in changes}, rows)
         self.save()
+        known = set(self.state["run_path"])
+        lost = {
+            path: part_of("raw.history", place.partition, place.parts[0])
+            for path, place in before.items()
+            if path not in known
+        }
         for partition in {place.partition for place in places.values()}:
-            self._drop_orphans(partition)
+            self._drop_orphans(partition, {part.number for part in lost.values()})
+        return lost
 
     def replace_state(self, paths: set[str], rows: list[dict[str, Any]]) -> None:
         """Exchange the rows of some runs."""
         fresh = pl.DataFrame(rows, schema=schema_of(table("raw.sync_state")))
-        found = fresh["source_location"].to_list()
-        kept = self.state.filter(
-            ~pl.col("run_path").is_in(paths) | ~pl.col("source_location").is_in(found)
-        )
-        self.state = pl.concat([kept, fresh])
+        found = fresh.select("source", "source_location")
+        kept = self.state.join(found, ["source", "source_location"], how="anti")
+        # a location that vanished stays on record, but says no longer where the run is
+        vanished = pl.col("run_path").is_in(paths)
+        nothing = pl.lit([], dtype=pl.List(pl.Int64))
+        parts = pl.when(vanished).then(nothing).otherwise(pl.col("parts"))
+        self.state = pl.concat([kept.with_columns(parts.alias("parts")), fresh])
 
-    def _drop_orphans(self, partition: Partition) -> None:
+    def _drop_orphans(self, partition: Partition, spared: set[int]) -> None:
         """Remove parts that no run lies in: a killed refresh wrote beyond its plan."""
         mine = self.state.filter(project_slug=partition.project_slug, day=partition.day)
         used = set(mine.select(pl.col("parts").explode()).to_series().to_list())
         for name in PARTITIONED:
             day = partition.day.isoformat()
             for part in self.lake.partition_parts(name, partition.project_slug, day):
-                if part.number not in used:
+                if part.number not in used | spared:
                     self.lake.delete(part)
 
 

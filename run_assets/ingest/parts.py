@@ -113,20 +113,20 @@ class PartWriter:
         self.now = now
         self.places = dict(places)
         self.planned = dict(places)
-        self.stored_rows = self._stored_rows()
+        self.stored = self._stored_runs()
         self.rows = _Rows()
         self.counts: dict[str, int] = dict.fromkeys(PARTITIONED, 0)
 
-    def _stored_rows(self) -> dict[str, int]:
+    def _stored_runs(self) -> dict[str, dict[str, Any]]:
         part = self.part.of("raw.runs")
         if self.lake.header(part) is None:
             return {}
         runs = fitted(self.lake.read("raw.runs", [part]), "raw.runs")
-        return dict(runs.select("run_path", "history_rows").drop_nulls().iter_rows())
+        return {row["run_path"]: row for row in runs.iter_rows(named=True)}
 
-    def write(self, changes: list[ChangedRun]) -> Written:
-        """Read the changed runs and write the part with them."""
-        paths = {change.run_path for change in changes}
+    def write(self, changes: list[ChangedRun], gone: set[str]) -> Written:
+        """Read the changed runs and write the part with them, without some others."""
+        paths = {change.run_path for change in changes} | gone
         self._keep("raw.history", paths)
         for name in _WHOLE:
             self._keep(name, paths)
@@ -134,12 +134,13 @@ class PartWriter:
         for change in changes:
             told += self._read(change)
         digest = self._digest(paths, told)
-        last = max(self.places[change.run_path].parts[-1] for change in changes)
-        self._write_history(last, digest)
+        ends = [self.places[change.run_path].parts[-1] for change in changes]
+        self._write_history(max(ends, default=self.part.number), digest)
         for name in _WHOLE:
             self._write(self.part.of(name), self.rows.joined(name), digest)
-        self._drop_old_parts(paths)
-        partition = self.places[changes[0].run_path].partition
+        self._drop_old_parts({change.run_path for change in changes})
+        day = date.fromisoformat(self.part.day)
+        partition = Partition(self.part.project_slug, day)
         return Written(partition, tuple(sorted(paths)), self.counts, digest, told)
 
     def _keep(self, name: str, replaced: set[str]) -> None:
@@ -169,15 +170,18 @@ class PartWriter:
         return state_rows(change, place, content, self.now)
 
     def _refuse_loss(self, change: ChangedRun, content: RunContent) -> None:
-        """A run of which a file vanished is kept as stored rather than shortened."""
+        """A run whose file vanished or was cut is kept as stored, not shortened."""
+        stored = self.stored.get(change.run_path, {})
+        rows, found = stored.get("history_rows") or 0, content.run["history_rows"]
+        if found >= rows:
+            return
         mine = self.state.filter(run_path=change.run_path)
         gone = set(mine["source_location"]) - {one.name for one in change.locations}
-        stored = self.stored_rows.get(change.run_path, 0)
-        if gone and content.run["history_rows"] < stored:
-            msg = (
-                f"{', '.join(sorted(gone))} vanished, and what is left has "
-                f"{content.run['history_rows']} of {stored} rows; kept as stored"
-            )
+        names = ("created_at", "config_json")
+        is_same = all(stored[name] == content.run[name] for name in names)
+        if gone or is_same:
+            what = f"{', '.join(sorted(gone))} vanished" if gone else "the file was cut"
+            msg = f"{what}: {found} of {rows} rows are left; the run is kept as stored"
             raise _KeptError(msg)
 
     def _keep_run(self, run_path: str, place: Place) -> None:
@@ -310,6 +314,32 @@ def fitted(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         .cast(kind)
         .alias(column)
         for column, kind in schema.items()
+    )
+
+
+def refit(lake: Lake, state: pl.DataFrame) -> None:
+    """Give raw files today's columns where their runs may never be read again."""
+    for slug, day in (
+        state.select("project_slug", pl.col("day").cast(pl.String))
+        .drop_nulls()
+        .unique(maintain_order=True)
+        .iter_rows()
+    ):
+        for name in PARTITIONED:
+            for part in lake.partition_parts(name, slug, day):
+                _refit_part(lake, part)
+
+
+def _refit_part(lake: Lake, part: Part) -> None:
+    header, code = lake.header(part), code_digest(part.table)
+    if header is None or header.code == code:
+        return
+    lake.write(
+        part,
+        fitted(lake.read(part.table, [part]), part.table),
+        digest=digest_of(code, header.digest),
+        code=code,
+        first_part=header.first_part,
     )
 
 

@@ -28,6 +28,16 @@ def is_readable(change: ChangedRun) -> bool:
     return any(location.problem is None for location in change.locations)
 
 
+def stored_places(state: pl.DataFrame) -> dict[str, Place]:
+    """Where each run of ``raw.sync_state`` lies."""
+    return {
+        path: Place(Partition(slug, day), tuple(parts))
+        for path, slug, day, parts in state.filter(pl.col("parts").list.len() > 0)
+        .select("run_path", "project_slug", "day", "parts")
+        .iter_rows()
+    }
+
+
 def place_runs(
     lake: Lake,
     state: pl.DataFrame,
@@ -37,12 +47,7 @@ def place_runs(
     today: date,
 ) -> dict[str, Place]:
     """Where each changed run lies: where it always was, or in a part with room."""
-    known = {
-        path: Place(Partition(slug, day), tuple(parts))
-        for path, slug, day, parts in state.filter(pl.col("parts").list.len() > 0)
-        .select("run_path", "project_slug", "day", "parts")
-        .iter_rows()
-    }
+    known = stored_places(state)
     rooms: dict[Partition, _Rooms] = {}
     places: dict[str, Place] = {}
     for change in filter(is_readable, changes):
@@ -78,16 +83,13 @@ class _Rooms:
 
 
 def _rooms(lake: Lake, partition: Partition, known: Iterable[Place]) -> _Rooms:
-    used = {
-        number
-        for place in known
-        if place.partition == partition
-        for number in place.parts
-    }
-    rows = dict.fromkeys(used, 0)
+    mine = [place.parts for place in known if place.partition == partition]
+    used = {number for parts in mine for number in parts}
+    cut = {number for parts in mine if len(parts) > 1 for number in parts}
+    rows = dict.fromkeys(used - cut, 0)
     slug, day = partition.project_slug, partition.day.isoformat()
     for part in lake.partition_parts("raw.history", slug, day):
         header = lake.header(part)
-        if header and part.number in used:
+        if header and part.number in rows:
             rows[part.number] = header.rows
     return _Rooms(rows, used)

@@ -1,6 +1,7 @@
 """``raw.sync_state``: what was last read from where."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,13 @@ def read_state(lake: Lake) -> pl.DataFrame:
     if lake.header(STATE) is None:
         return empty("raw.sync_state")
     return lake.read("raw.sync_state")
+
+
+def damaged_rows(state: pl.DataFrame) -> pl.DataFrame:
+    """Locations with unreadable data that are still there."""
+    bad = state.filter(pl.col("is_damaged"))
+    there = [Path(location).exists() for location in bad["source_location"]]
+    return bad.filter(pl.Series(there, dtype=pl.Boolean))
 
 
 def state_row(

@@ -112,7 +112,7 @@ def _settings(spec: Mapping[str, Any], folder: Path) -> Any:
 def _table(path: Path) -> Any:
     import wandb
 
-    frame = pl.read_parquet(path)
+    frame = pl.read_parquet(path, glob=False)
     rows = [[_cell(value) for value in row] for row in frame.iter_rows()]
     return wandb.Table(columns=frame.columns, data=rows, allow_mixed_types=True)
 

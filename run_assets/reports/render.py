@@ -107,8 +107,9 @@ def write_report(folder: Path, content: ReportContent) -> list[Path]:
     }
     for figure in drawn.values():
         texts[folder / "figures" / f"{figure.name}.svg"] = figure.svg
-    for path, text in texts.items():
-        _write(path, text)
+    # the JSON says what the report was made from: only when all the rest is there
+    for path in sorted(texts, key=lambda one: one.suffix == ".json"):
+        _write(path, texts[path])
     return list(texts)
 
 

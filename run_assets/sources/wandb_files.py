@@ -343,7 +343,7 @@ def _header_loss(stream: BinaryIO, size: int) -> Skipped | None:
 
 def _run_file(reading: _Reading, paths: tuple[Path, ...], now: datetime) -> RunFile:
     facts = reading.facts
-    modified_at = reading.modified_at or now
+    modified_at = min(reading.modified_at or now, now)
     heartbeat_at = _heartbeat_at(facts, modified_at, now)
     last_step = reading.next_step - 1 if reading.history_rows else None
     names = facts.names

@@ -23,9 +23,9 @@ from run_assets.sources.wandb_files import (
     HEARTBEAT_TIMEOUT,
     NO_PROJECT,
     FoundFile,
+    Fragments,
     Progress,
     RunFile,
-    RunHeader,
     continues,
     find_run_files,
     fragments,
@@ -88,6 +88,7 @@ def list_changes(
     root: Path,
     state: pl.DataFrame,
     *,
+    own: Path,
     now: datetime,
     reread: Set[str] | None,
 ) -> list[ChangedRun]:
@@ -99,6 +100,7 @@ def list_changes(
         sources: Folders of the configuration.
         root: Where their relative paths start.
         state: ``raw.sync_state``.
+        own: Folder of the runs that we publish; never looked into.
         now: Tells which running runs have fallen silent.
         reread: Runs to read again in any case; ``None`` for all.
 
@@ -106,7 +108,7 @@ def list_changes(
         NotFoundError: A folder of the configuration does not exist.
     """
     known = _known(state)
-    found = {one.name: one for one in _find(sources, root)}
+    found = {one.name: one for one in _find(sources, root, own)}
     touched = {
         name: reason
         for name, one in found.items()
@@ -145,7 +147,9 @@ def _known(state: pl.DataFrame) -> dict[str, _Known]:
     return {row[0]: _Known(*row[1:]) for row in rows.iter_rows()}
 
 
-def _find(sources: Sequence[WandbFiles], root: Path) -> Iterator[_Found]:
+def _find(sources: Sequence[WandbFiles], root: Path, own: Path) -> Iterator[_Found]:
+    """Each file once, even if folders overlap; the first source's entity counts."""
+    seen: set[tuple[int, int]] = set()
     for source in sources:
         folder = (root / Path(source.path).expanduser()).absolute()
         try:
@@ -157,7 +161,21 @@ def _find(sources: Sequence[WandbFiles], root: Path) -> Iterator[_Found]:
             )
             raise NotFoundError(msg) from None
         for file in files:
+            if own in file.location.parents or not _is_new(file, seen):
+                continue
             yield _Found(file, source.entity, printable(file.location))
+
+
+def _is_new(file: FoundFile, seen: set[tuple[int, int]]) -> bool:
+    try:
+        status = file.location.stat()
+    except OSError:
+        return False  # it vanished since the folder was listed
+    identity = (status.st_dev, status.st_ino)
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True
 
 
 def _reason(
@@ -197,9 +215,8 @@ def _runs_of(
 
 def _identity(found: _Found) -> _Identity:
     header = read_header(found.file.location)
-    return _Identity(
-        header.entity or found.entity, header.project or NO_PROJECT, header.run_id
-    )
+    names = (header.entity or found.entity, header.project or NO_PROJECT, header.run_id)
+    return _Identity(*(name.replace("/", "%2F") for name in names))
 
 
 def _changed_run(
@@ -210,16 +227,18 @@ def _changed_run(
     touched: Mapping[str, Reason],
 ) -> ChangedRun:
     headers = {name: read_header(found[name].file.location) for name in sorted(names)}
-    chosen = fragments(list(headers.values()))
+    own = [name for name, header in headers.items() if header.is_own]
+    others = [header for header in headers.values() if not header.is_own]
+    chosen = fragments(others) if others else Fragments((), ())
     files = [printable(header.location) for header in chosen.files]
     copies = [printable(header.location) for header in chosen.copies]
-    first = headers[files[0]]
-    progress = _progress(files, known, touched, headers)
+    first_name = (files or own)[0]
+    first = headers[first_name]
+    progress = _progress(identity, files, known, touched)
     size = sum(found[name].file.size for name in files)
     paths = tuple(found[name].file.location for name in files)
-    is_own = any(header.is_own for header in headers.values())
-    problems = dict.fromkeys(copies, f"a copy of {files[0]}")
-    problems |= dict.fromkeys(files, OWN_RUN) if is_own else {}
+    problems = dict.fromkeys(own, OWN_RUN)
+    problems |= dict.fromkeys(copies, f"a copy of {first_name}")
     return ChangedRun(
         run_path=identity.run_path,
         entity=identity.entity,
@@ -228,10 +247,13 @@ def _changed_run(
         created_at=first.created_at or datetime.fromtimestamp(0).astimezone(),
         source=KIND,
         locations=tuple(
-            _location(found[name], problems.get(name)) for name in (*files, *copies)
+            _location(found[name], problems.get(name))
+            for name in (*files, *copies, *own)
         ),
         estimated_rows=size // BYTES_PER_VALUE,
-        reason=touched.get(files[0]) or touched[next(n for n in names if n in touched)],
+        reason=next(
+            touched[name] for name in (*files, *copies, *own) if name in touched
+        ),
         read=lambda now: FolderReading(paths, progress, now, identity.run_path),
         progress_json=progress,
     )
@@ -243,17 +265,18 @@ def _location(found: _Found, problem: str | None) -> Location:
 
 
 def _progress(
+    identity: _Identity,
     files: list[str],
     known: Mapping[str, _Known],
     touched: Mapping[str, Reason],
-    headers: Mapping[str, RunHeader],
 ) -> str | None:
-    """Where to read on: only in one file that has grown and was one before."""
-    before = known.get(files[0])
-    is_one = len(headers) == 1 and before is not None
-    if not is_one or before is None or touched.get(files[0]) not in ("grown", "state"):
+    """Where to read on: in the one file of the run, grown since it was read."""
+    mine = [name for name, one in known.items() if one.run_path == identity.run_path]
+    if len(files) != 1 or mine != files:
         return None
-    return before.progress_json if before.content_digest else None
+    before = known[files[0]]
+    is_longer = touched.get(files[0]) in ("grown", "state")
+    return before.progress_json if is_longer and before.content_digest else None
 
 
 @dataclass

@@ -208,8 +208,16 @@ class Lake:
         self.path(part).unlink(missing_ok=True)
 
     def files(self) -> Iterator[os.DirEntry[str]]:
-        """Every published file; what a killed writer left behind is removed."""
-        yield from _walk(self.root)
+        """Every published file."""
+        for entry in _walk(self.root):
+            if not entry.name.endswith(_TEMPORARY):
+                yield entry
+
+    def sweep(self) -> None:
+        """Remove what killed writers left behind; only for who holds the lock."""
+        for entry in _walk(self.root):
+            if entry.name.endswith(_TEMPORARY):
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def conform(frame: pl.DataFrame, contract: Table) -> pl.DataFrame:
@@ -297,8 +305,6 @@ def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
         for entry in sorted(entries, key=lambda one: one.name):
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(Path(entry.path))
-            elif entry.name.endswith(_TEMPORARY):
-                Path(entry.path).unlink(missing_ok=True)
             else:
                 yield entry
 

@@ -17,9 +17,10 @@ import pytest
 
 from run_assets.ingest import Ingest, place_runs, read_state
 from run_assets.lab import Lab
-from run_assets.refresh import Selection, plan_refresh
+from run_assets.refresh import Selection, is_built, plan_refresh
 from run_assets.store.lake import ROWS_PER_PART
 from tests.support.labs import (
+    ANALYSIS,
     START,
     append,
     assert_same_tables,
@@ -29,6 +30,7 @@ from tests.support.labs import (
     tables,
     write_run,
 )
+from tests.support.wandb_log import log_bytes
 
 REFRESH = (sys.executable, "-m", "run_assets.cli", "--config")
 KILLS = 12
@@ -231,8 +233,6 @@ def test_a_fragment_that_vanished_never_shortens_a_run(tmp_path: Path) -> None:
     records = run_records("r", steps=4, started_at=START + timedelta(days=1))
     records[0].run.resume = True
     append_to = second / "run-r.wandb"
-    from tests.support.wandb_log import log_bytes
-
     append_to.write_bytes(log_bytes(records))
     lab.refresh()
     before = tables(lab)["raw.history"]
@@ -282,3 +282,117 @@ def test_a_very_long_run_lies_in_parts_of_its_own(
     again = tables(lab)["raw.history"].filter(run_path="lab/maze/long", metric="reward")
     assert again["step"].sort().to_list() == list(range(1100))
     assert ROWS_PER_PART == 5_000_000
+
+
+def test_a_file_first_seen_without_its_run_record_becomes_its_run(
+    tmp_path: Path,
+) -> None:
+    lab = make_lab(tmp_path, runs=1)
+    path = run_file(tmp_path, "abc")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(log_bytes([]))
+    lab.refresh()
+    assert "local/uncategorized/abc" in tables(lab)["marts.runs"]["run_path"]
+    path.write_bytes(log_bytes(run_records("abc", steps=3)))
+    lab.refresh()
+    paths = tables(lab)["marts.runs"]["run_path"].to_list()
+    assert paths == ["lab/maze/abc", "lab/maze/r0"]
+    path.write_bytes(b"")
+    lab.refresh()
+    write_run(tmp_path, "later")
+    lab.refresh()
+    assert "lab/maze/later" in tables(lab)["marts.runs"]["run_path"]
+    assert lab.refresh().is_unchanged
+
+
+def test_a_newcomer_never_lies_in_a_part_of_a_long_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("run_assets.ingest.parts.ROWS_PER_PART", 500)
+    monkeypatch.setattr("run_assets.ingest.placement.ROWS_PER_PART", 500)
+    lab = make_lab(tmp_path, runs=0)
+    path = write_run(tmp_path, "long", steps=600, exit_code=None)
+    lab.refresh()
+    write_run(tmp_path, "new", steps=5)
+    lab.refresh()
+    append(path, run_records("long", steps=700, exit_code=None)[601:])
+    lab.refresh()
+    history = tables(lab)["raw.history"].filter(metric="reward")
+    counts = dict(history.group_by("run_path").len().iter_rows())
+    assert counts == {"lab/maze/long": 700, "lab/maze/new": 5}
+    points = dict(
+        tables(lab)["marts.run_summaries"]
+        .filter(metric="reward")
+        .select("run_path", "n_points")
+        .iter_rows()
+    )
+    assert points == counts
+
+
+def test_a_long_run_that_moved_keeps_its_rows_when_it_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("run_assets.ingest.parts.ROWS_PER_PART", 500)
+    monkeypatch.setattr("run_assets.ingest.placement.ROWS_PER_PART", 500)
+    lab = make_lab(tmp_path, runs=0)
+    path = write_run(tmp_path, "long", steps=100, exit_code=None)
+    lab.refresh()
+    moved = path.parent.parent / "aa" / path.parent.name
+    moved.parent.mkdir()
+    path.parent.rename(moved)
+    for steps in (700, 900):
+        records = run_records("long", steps=steps, exit_code=None)
+        (moved / path.name).write_bytes(log_bytes(records))
+        lab.refresh()
+        rewards = tables(lab)["raw.history"].filter(metric="reward")
+        assert rewards["step"].sort().to_list() == list(range(steps))
+
+
+def test_a_file_that_was_cut_loses_nothing_and_says_so(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, runs=1)
+    path = write_run(tmp_path, "cut", steps=3000)
+    lab.refresh()
+    before = tables(lab)["raw.history"]
+    path.write_bytes(path.read_bytes()[:40_000])
+    result = lab.refresh()
+    assert result.damaged == (str(path),)
+    assert tables(lab)["raw.history"].equals(before)
+    assert lab.refresh().is_unchanged
+    shutil.rmtree(path.parent)
+    assert lab.refresh().damaged == ()
+
+
+def test_an_analysis_before_its_first_run_and_without_a_curve_is_no_error(
+    tmp_path: Path,
+) -> None:
+    derived = {**ANALYSIS, "name": "gap", "score": {"metric": "efficiency"}}
+    unknown = {**ANALYSIS, "name": "later", "score": {"metric": "not/logged"}}
+    lab = make_lab(tmp_path, runs=2, analyses=[derived, unknown])
+    lab.refresh()
+    scores = tables(lab)["stats.scores"]
+    assert scores.filter(analysis="gap")["score"].null_count() == 0
+    assert scores.filter(analysis="later")["score"].null_count() == 2
+    assert (lab.reports / "latest" / "report.html").is_file()
+
+
+def test_a_report_that_was_removed_is_written_again(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, runs=2)
+    lab.refresh()
+    (lab.reports / "latest" / "report.md").unlink()
+    assert not lab.refresh().is_unchanged
+    assert (lab.reports / "latest" / "report.md").is_file()
+    assert lab.refresh().is_unchanged
+
+
+def test_asking_whether_something_changed_removes_nothing_of_a_writer(
+    tmp_path: Path,
+) -> None:
+    lab = make_lab(tmp_path, runs=1)
+    lab.refresh()
+    part = lab.lake.path(lab.lake.parts("raw.history")[0])
+    written = part.with_name(f".{part.name}.tmp")
+    written.write_bytes(b"half")
+    assert is_built(lab)
+    assert written.exists()
+    assert lab.refresh().is_unchanged
+    assert not written.exists()
