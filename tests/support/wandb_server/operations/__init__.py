@@ -1,0 +1,1 @@
+"""The GraphQL operations, one module a topic."""
