@@ -270,13 +270,20 @@ def publish_file(target: Path, write: Callable[[Path], None]) -> None:
     """
     temporary = target.with_name(f".{target.name}{_TEMPORARY}")
     try:
+        _publish(target, temporary, write)
+    except BaseException:  # also Ctrl-C leaves nothing half-written
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _publish(target: Path, temporary: Path, write: Callable[[Path], None]) -> None:
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         sync(temporary)
         temporary.replace(target)
         sync(target.parent)
     except (OSError, pl.exceptions.PolarsError) as error:
-        temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(_existing(target)).free
         msg = (
             f"{target} could not be written: {error}; the previous file is untouched, "

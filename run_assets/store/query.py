@@ -84,6 +84,7 @@ def query(
         TryAgainError: Somebody holds the file for writing, or a file of the lake was
             replaced meanwhile.
         UsageError: The SQL is wrong, does more than select, or exceeds a limit.
+        KeyboardInterrupt: Ctrl-C, at once.
         SourceError: The file is damaged.
     """
     path = warehouse_path(source) if isinstance(source, Lake) else source
@@ -97,9 +98,10 @@ def query(
     with (
         TemporaryDirectory(prefix="run_assets_sql_") as spill,
         duckdb.connect() as connection,
+        _deadline(connection, timeout_seconds),
     ):
         size = _lock_down(connection, path, folder, spill, memory_limit)
-        with _deadline(connection, timeout_seconds), _explained(path, size):
+        with _explained(path, size):
             _check_statement(connection, sql)
             return _fetch(connection, sql, size, max_rows)
 
@@ -116,6 +118,8 @@ def _lock_down(
         rows = connection.execute(
             "select parse_formatted_bytes($1)", [memory_limit]
         ).fetchall()
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         msg = f"memory_limit must be a size such as 4GB, got {memory_limit!r}"
         raise UsageError(msg) from error
@@ -142,6 +146,8 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
         connection.execute(f"attach {quoted(str(path))} as warehouse (read_only)")
         connection.execute("use warehouse")
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         in_this_process = isinstance(error, duckdb.ResourceInUseException)
         if in_this_process or "Could not set lock" in str(error):
@@ -300,8 +306,8 @@ def _late_is_a_usage_error(
     try:
         yield
     except duckdb.InterruptException as error:
-        if not late.is_set():
-            raise
+        if not late.is_set():  # then it was Ctrl-C, whoever took it for itself
+            raise KeyboardInterrupt from error
         msg = (
             f"the query ran longer than {timeout_seconds:g} s; "
             "narrow it or raise the timeout"
