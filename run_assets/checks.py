@@ -1,5 +1,6 @@
 """Asset checks: one for the whole table each, whose metadata names what is bad."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,13 +79,12 @@ def readable(lab: LabResource) -> dg.AssetCheckResult:
     description="Every run that was read is stored, and its history with it.",
 )
 def complete(lab: LabResource) -> dg.AssetCheckResult:
-    """Row counts against the source."""
+    """Row counts against the source: runs, and values of the runs of each part."""
     lake = lab.lab.lake
     told = read_state(lake).filter(pl.col("content_digest").is_not_null())
     stored = lake.read("raw.runs").select("run_path", "history_rows")
-    runs = told.unique("run_path").join(
-        stored, "run_path", how="left", suffix="_stored"
-    )
+    read = told.filter(pl.col("parts").list.len() > 0).unique("run_path")
+    runs = read.join(stored, "run_path", how="left", suffix="_stored")
     wrong = runs.filter(
         pl.col("history_rows_stored").is_null()
         | pl.col("history_rows").ne_missing(pl.col("history_rows_stored"))
@@ -95,7 +95,24 @@ def complete(lab: LabResource) -> dg.AssetCheckResult:
             "run_path", "history_rows", "history_rows_stored"
         ).iter_rows()
     }
+    bad |= dict(_wrong_counts(lake, read))
     return _result(bad, {"runs_read": runs.height, "runs_stored": stored.height})
+
+
+def _wrong_counts(lake: Lake, read: pl.DataFrame) -> Iterable[tuple[str, str]]:
+    """Parts of ``raw.history`` with more or fewer rows than were read into them."""
+    stored: Counter[tuple[str, str, int]] = Counter()
+    for part in lake.parts("raw.history"):
+        if header := lake.header(part):
+            key_of = (part.project_slug, part.day, header.first_part)
+            stored[key_of] += header.rows
+    told = read.group_by(
+        "project_slug", pl.col("day").cast(pl.String), pl.col("parts").list.first()
+    ).agg(pl.col("history_values").sum())
+    for slug, day, number, values in told.sort("project_slug", "day", "parts").rows():
+        found = stored[slug, day, number]
+        if found != values:
+            yield f"{day}|{slug} part {number}", f"{values} values read, {found} stored"
 
 
 @dg.asset_check(

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from run_assets.digests import digest_of
 from run_assets.errors import RunAssetsError
@@ -19,9 +19,6 @@ from run_assets.lab import Lab
 from run_assets.partitions import Partition
 from run_assets.sources.runs import ChangedRun
 from run_assets.store.lock import lake_lock
-
-if TYPE_CHECKING:
-    pass
 
 STAMP = "last_refresh.json"
 

@@ -41,6 +41,7 @@ COLUMNS: dict[str, Column] = {
     "last_step": Column("BIGINT", "Last logged step"),
     "first_step": Column("BIGINT", "First logged step"),
     "history_rows": Column("BIGINT", "Logged history rows (calls of log)"),
+    "history_values": Column("BIGINT", "Rows of raw.history that were read"),
     "config_json": Column("VARCHAR", "The run's config as JSON with sorted keys"),
     "summary_json": Column("VARCHAR", "The run's summary as JSON with sorted keys"),
     "user_name": Column("VARCHAR", "User who started the run"),
@@ -87,7 +88,9 @@ COLUMNS: dict[str, Column] = {
     "modified_ns": Column("BIGINT", "Time of change of the file, in ns since 1970"),
     "project_slug": Column("VARCHAR", "The project's name as a folder and partition"),
     "day": Column("DATE", "UTC day under which the run is stored, for life"),
-    "parts": Column("BIGINT[]", "Numbers of the lake parts that hold the run"),
+    "parts": Column(
+        "BIGINT[]", "Numbers of the run's lake parts; the newest steps are in the first"
+    ),
     "content_digest": Column(
         "VARCHAR", "Digest of what was read; null while a read is under way"
     ),

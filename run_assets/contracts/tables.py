@@ -145,8 +145,8 @@ _ALL = (
         "run_path source source_location",
         """
         run_path source source_location run_state heartbeat_at last_step history_rows
-        export_rows size_bytes modified_ns project_slug day parts content_digest
-        progress_json skipped skipped_bytes is_damaged problem fetched_at
+        history_values export_rows size_bytes modified_ns project_slug day parts
+        content_digest progress_json skipped skipped_bytes is_damaged problem fetched_at
         """,
         "single",
     ),

@@ -76,6 +76,7 @@ class Ingest:
             gone = {path for path, of in lost.items() if of == part}
             written = writer.write(groups[part], gone)
             self.replace_state(set(written.run_paths), written.state_rows)
+            self.state = self.state.filter(~pl.col("run_path").is_in(gone))
             done += len(groups[part])
             self.progress("runs read", done, len(changes))
             self._save_sometimes()
@@ -103,22 +104,26 @@ class Ingest:
         Returns:
             Runs whose only file turned out to be another run's, and their parts.
         """
-        before = stored_places(self.state)
+        before, old = stored_places(self.state), self.state
         rows = [
             state_row(change, location, places.get(change.run_path))
             for change in changes
             for location in change.locations
         ]
         self.replace_state({change.run_path for change in changes}, rows)
-        self.save()
         known = set(self.state["run_path"])
         lost = {
             path: part_of("raw.history", place.partition, place.parts[0])
             for path, place in before.items()
             if path not in known
         }
+        # they stay on record until their part is written without them
+        pending = old.filter(pl.col("run_path").is_in(list(lost)))
+        unread = pl.lit(None, pl.String).alias("content_digest")
+        self.state = pl.concat([self.state, pending.with_columns(unread)])
+        self.save()
         for partition in {place.partition for place in places.values()}:
-            self._drop_orphans(partition, {part.number for part in lost.values()})
+            self._drop_orphans(partition)
         return lost
 
     def replace_state(self, paths: set[str], rows: list[dict[str, Any]]) -> None:
@@ -132,14 +137,14 @@ class Ingest:
         parts = pl.when(vanished).then(nothing).otherwise(pl.col("parts"))
         self.state = pl.concat([kept.with_columns(parts.alias("parts")), fresh])
 
-    def _drop_orphans(self, partition: Partition, spared: set[int]) -> None:
+    def _drop_orphans(self, partition: Partition) -> None:
         """Remove parts that no run lies in: a killed refresh wrote beyond its plan."""
         mine = self.state.filter(project_slug=partition.project_slug, day=partition.day)
         used = set(mine.select(pl.col("parts").explode()).to_series().to_list())
         for name in PARTITIONED:
             day = partition.day.isoformat()
             for part in self.lake.partition_parts(name, partition.project_slug, day):
-                if part.number not in used | spared:
+                if part.number not in used:
                     self.lake.delete(part)
 
 

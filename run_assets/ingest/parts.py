@@ -16,7 +16,14 @@ from run_assets.ingest.placement import Place
 from run_assets.ingest.state import state_row, state_rows
 from run_assets.partitions import Partition
 from run_assets.sources.runs import ChangedRun, RunContent
-from run_assets.store.lake import ROWS_PER_PART, Lake, Part, empty, schema_of
+from run_assets.store.lake import (
+    ROWS_PER_PART,
+    Lake,
+    Part,
+    empty,
+    fitted,
+    schema_of,
+)
 
 READER_VERSION = "1"
 """Changes when the same source content must give other rows."""
@@ -114,6 +121,7 @@ class PartWriter:
         self.places = dict(places)
         self.planned = dict(places)
         self.stored = self._stored_runs()
+        self.known = set(state["run_path"])
         self.rows = _Rows()
         self.counts: dict[str, int] = dict.fromkeys(PARTITIONED, 0)
 
@@ -127,16 +135,13 @@ class PartWriter:
     def write(self, changes: list[ChangedRun], gone: set[str]) -> Written:
         """Read the changed runs and write the part with them, without some others."""
         paths = {change.run_path for change in changes} | gone
-        self._keep("raw.history", paths)
-        for name in _WHOLE:
+        for name in PARTITIONED:
             self._keep(name, paths)
         told: list[dict[str, Any]] = []
         for change in changes:
             told += self._read(change)
         digest = self._digest(paths, told)
-        ends = [self.places[change.run_path].parts[-1] for change in changes]
-        self._write_history(max(ends, default=self.part.number), digest)
-        for name in _WHOLE:
+        for name in PARTITIONED:
             self._write(self.part.of(name), self.rows.joined(name), digest)
         self._drop_old_parts({change.run_path for change in changes})
         day = date.fromisoformat(self.part.day)
@@ -148,26 +153,29 @@ class PartWriter:
         if self.lake.header(part) is None:
             return
         frame = fitted(self.lake.read(name, [part]), name)
-        self.rows.frames[name].append(frame.filter(~pl.col("run_path").is_in(replaced)))
+        kept = self.known - replaced
+        self.rows.frames[name].append(frame.filter(pl.col("run_path").is_in(kept)))
 
     def _read(self, change: ChangedRun) -> list[dict[str, Any]]:
-        place = self.places[change.run_path]
+        planned = self.places[change.run_path]
+        place, values = planned._replace(parts=planned.parts[:1]), 0
         try:
             reading = change.read(self.now)
             if reading.is_continued:
-                self._keep_run(change.run_path, place)
-            else:
-                place = place._replace(parts=place.parts[:1])
+                place, values = planned, self._keep_run(change.run_path, planned)
             for piece in reading.history():
                 self.rows.add("raw.history", change.run_path, piece)
+                values += piece.height
                 place = self._spill(change, place)
             content = reading.finish()
             self._refuse_loss(change, content)
         except RunAssetsError as error:
-            return self._unread(change, place, error)
+            for number in set(place.parts) - set(planned.parts):
+                self.lake.delete(self.part._replace(number=number))
+            return self._unread(change, planned, error)
         self._add(change, content)
         self.places[change.run_path] = place
-        return state_rows(change, place, content, self.now)
+        return state_rows(change, place, content, values=values, now=self.now)
 
     def _refuse_loss(self, change: ChangedRun, content: RunContent) -> None:
         """A run whose file vanished or was cut is kept as stored, not shortened."""
@@ -184,14 +192,27 @@ class PartWriter:
             msg = f"{what}: {found} of {rows} rows are left; the run is kept as stored"
             raise _KeptError(msg)
 
-    def _keep_run(self, run_path: str, place: Place) -> None:
-        """The stored rows of a run that is read on: its last part, and the rest."""
+    def _keep_run(self, run_path: str, place: Place) -> int:
+        """Keep the stored rows of a run that is read on; how many of history."""
         for name in ("raw.history", "raw.system_metrics"):
-            number = place.parts[-1] if name == "raw.history" else place.parts[0]
-            part = part_of(name, place.partition, number)
-            if self.lake.header(part):
-                frame = fitted(self.lake.read(name, [part]), name)
-                self.rows.frames[name].append(frame.filter(run_path=run_path))
+            self._keep_rows(name, run_path)
+        return self._values(run_path, place)
+
+    def _keep_rows(self, name: str, run_path: str) -> None:
+        part = self.part.of(name)
+        if self.lake.header(part):
+            frame = fitted(self.lake.read(name, [part]), name)
+            self.rows.frames[name].append(frame.filter(run_path=run_path))
+
+    def _values(self, run_path: str, place: Place) -> int:
+        """Rows of history of a run: those held for its first part, and the others."""
+        held = self.rows.frames["raw.history"]
+        headers = [
+            self.lake.header(self.part._replace(number=n)) for n in place.parts[1:]
+        ]
+        return sum(frame.filter(run_path=run_path).height for frame in held) + sum(
+            header.rows for header in headers if header
+        )
 
     def _add(self, change: ChangedRun, content: RunContent) -> None:
         path = change.run_path
@@ -220,18 +241,24 @@ class PartWriter:
             frames[:] = [
                 f.filter(pl.col("run_path") != change.run_path) for f in frames
             ]
-            part = self.part.of(name)
-            if self.lake.header(part):
-                stored = fitted(self.lake.read(name, [part]), name)
-                frames.append(stored.filter(run_path=change.run_path))
+            self._keep_rows(name, change.run_path)
         # without a digest the next refresh tries again, whatever the file looks like
         digest = digest_of(str(error)) if isinstance(error, _KeptError) else None
-        told = {"problem": str(error), "is_damaged": True, "content_digest": digest}
+        told = {
+            "problem": str(error),
+            "is_damaged": True,
+            "content_digest": digest,
+            "history_values": self._values(change.run_path, place),
+        }
         rows = [state_row(change, location, place) for location in change.locations]
         return [{**row, **told} for row in rows]
 
     def _spill(self, change: ChangedRun, place: Place) -> Place:
-        """Write full parts of a very long run while it is read."""
+        """Write full parts of a very long run while it is read.
+
+        They get new numbers, so that what is stored stays until all of it was read;
+        the newest steps go to the run's first part, the only one that grows.
+        """
         held = self.rows.frames["raw.history"]
         if not self._is_alone(change.run_path):
             return place
@@ -241,13 +268,11 @@ class PartWriter:
             full = joined.filter(pl.col("step") < cut)
             if full.is_empty():
                 break
+            number = self._next_number(place)
             digest = digest_of(change.run_path, cut, full.height)
-            self._write(
-                part_of("raw.history", place.partition, place.parts[-1]), full, digest
-            )
+            self._write(self.part._replace(number=number), full, digest)
             held[:] = [joined.filter(pl.col("step") >= cut)]
-            place = place._replace(parts=(*place.parts, self._next_number(place)))
-            self.places[change.run_path] = place
+            place = place._replace(parts=(*place.parts, number))
         return place
 
     def _is_alone(self, run_path: str) -> bool:
@@ -272,6 +297,7 @@ class PartWriter:
         )
         used = set(mine.select(pl.col("parts").explode()).to_series().to_list())
         used.update(n for one in self.places.values() for n in one.parts)
+        used.update(place.parts)
         return next(number for number in count() if number not in used)
 
     def _digest(self, paths: set[str], told: list[dict[str, Any]]) -> str:
@@ -288,10 +314,6 @@ class PartWriter:
         }
         return digest_of(sorted(contents, key=str))
 
-    def _write_history(self, number: int, digest: str) -> None:
-        part = self.part._replace(number=number)
-        self._write(part, self.rows.joined("raw.history"), digest)
-
     def _write(self, part: Part, frame: pl.DataFrame, digest: str) -> None:
         if part.table == "raw.system_metrics":
             frame = frame.unique(table(part.table).key, keep="last")
@@ -304,17 +326,6 @@ class PartWriter:
             first_part=self.part.number,
         )
         self.counts[part.table] += frame.height
-
-
-def fitted(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    """A frame with the columns of today's contract, whatever its file's was."""
-    schema = schema_of(table(name))
-    return frame.select(
-        (pl.col(column) if column in frame.columns else pl.lit(None))
-        .cast(kind)
-        .alias(column)
-        for column, kind in schema.items()
-    )
 
 
 def refit(lake: Lake, state: pl.DataFrame) -> None:

@@ -1,5 +1,6 @@
 """``raw.sync_state``: what was last read from where."""
 
+from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import polars as pl
 
 from run_assets.ingest.placement import Place
 from run_assets.sources.runs import ChangedRun, Location, RunContent
-from run_assets.store.lake import Lake, Part, empty
+from run_assets.store.lake import Lake, Part, empty, fitted
 
 STATE = Part("raw.sync_state")
 
@@ -16,8 +17,28 @@ STATE = Part("raw.sync_state")
 def read_state(lake: Lake) -> pl.DataFrame:
     """What was last read from where; empty before the first refresh."""
     if lake.header(STATE) is None:
-        return empty("raw.sync_state")
-    return lake.read("raw.sync_state")
+        return _recovered(lake)
+    return fitted(lake.read("raw.sync_state"), "raw.sync_state")
+
+
+def _recovered(lake: Lake) -> pl.DataFrame:
+    """Where runs lie, from the lake itself: a lost state must not orphan its runs."""
+    first_parts: dict[Part, list[int]] = defaultdict(list)
+    for part in lake.parts("raw.history"):
+        if header := lake.header(part):
+            first = part._replace(number=header.first_part)
+            first_parts[first.of("raw.runs")].append(part.number)
+    frames = [empty("raw.sync_state")]
+    for part, numbers in first_parts.items():
+        if lake.header(part):
+            more = sorted({*numbers} - {part.number})
+            runs = lake.read("raw.runs", [part]).with_columns(
+                pl.lit(part.project_slug).alias("project_slug"),
+                pl.lit(part.day).str.to_date().alias("day"),
+                pl.lit([part.number, *more]).alias("parts"),
+            )
+            frames.append(fitted(runs, "raw.sync_state"))
+    return pl.concat(frames)
 
 
 def damaged_rows(state: pl.DataFrame) -> pl.DataFrame:
@@ -50,7 +71,12 @@ def state_row(
 
 
 def state_rows(
-    change: ChangedRun, place: Place, content: RunContent, now: datetime
+    change: ChangedRun,
+    place: Place,
+    content: RunContent,
+    *,
+    values: int,
+    now: datetime,
 ) -> list[dict[str, Any]]:
     """What is known of a run's locations after it was read."""
     rows = []
@@ -60,6 +86,7 @@ def state_rows(
             skipped = content.skipped.get(location.name, ())
             row |= {
                 "content_digest": content.content_digest,
+                "history_values": values,
                 "progress_json": content.progress_json,
                 "skipped": [one._asdict() for one in skipped],
                 "skipped_bytes": sum(one.size_bytes for one in skipped),

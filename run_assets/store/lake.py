@@ -245,6 +245,17 @@ def conform(frame: pl.DataFrame, contract: Table) -> pl.DataFrame:
     return frame
 
 
+def fitted(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """A frame with the columns of today's contract, whatever its file's was."""
+    schema = schema_of(table(name))
+    return frame.select(
+        (pl.col(column) if column in frame.columns else pl.lit(None))
+        .cast(kind)
+        .alias(column)
+        for column, kind in schema.items()
+    )
+
+
 def check_key(frame: pl.DataFrame, contract: Table) -> None:
     """Refuse null and repeated keys.
 

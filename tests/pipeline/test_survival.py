@@ -14,10 +14,13 @@ from shutil import disk_usage
 
 import duckdb
 import pytest
+from dagster import AssetCheckResult, build_resources
 
-from run_assets.ingest import Ingest, place_runs, read_state
+from run_assets.checks import complete
+from run_assets.ingest import STATE, Ingest, place_runs, read_state
 from run_assets.lab import Lab
 from run_assets.refresh import Selection, is_built, plan_refresh
+from run_assets.resources import use_lab
 from run_assets.store.lake import ROWS_PER_PART
 from tests.support.labs import (
     ANALYSIS,
@@ -276,7 +279,7 @@ def test_a_very_long_run_lies_in_parts_of_its_own(
     assert grown["step"].sort().to_list() == list(range(1100))
     after = {part: lab.lake.path(part).read_bytes() for part in before}
     rewritten = [part.number for part in before if before[part] != after[part]]
-    assert rewritten == [max(parts)]
+    assert rewritten == [min(parts)]
     lab.refresh(selection=Selection(reread=True))
     assert_same_tables(lab, lab)
     again = tables(lab)["raw.history"].filter(run_path="lab/maze/long", metric="reward")
@@ -396,3 +399,56 @@ def test_asking_whether_something_changed_removes_nothing_of_a_writer(
     assert written.exists()
     assert lab.refresh().is_unchanged
     assert not written.exists()
+
+
+def test_a_long_file_that_was_cut_loses_none_of_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("run_assets.ingest.parts.ROWS_PER_PART", 500)
+    monkeypatch.setattr("run_assets.ingest.placement.ROWS_PER_PART", 500)
+    lab = make_lab(tmp_path, runs=0)
+    path = write_run(tmp_path, "long", steps=1000)
+    lab.refresh()
+    before = tables(lab)["raw.history"]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    result = lab.refresh()
+    assert result.damaged == (str(path),)
+    assert tables(lab)["raw.history"].equals(before)
+    write_run(tmp_path, "other")
+    lab.refresh()
+    long = tables(lab)["raw.history"].filter(run_path="lab/maze/long")
+    assert long.equals(before)
+
+
+def test_a_lost_state_is_made_again_from_the_lake(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, runs=3)
+    lab.refresh()
+    before = tables(lab)
+    shutil.rmtree(run_file(tmp_path, "r1").parent)
+    lab.lake.path(STATE).write_bytes(b"PAR1 garbage")
+    lab.refresh()
+    assert tables(lab)["raw.history"].equals(before["raw.history"])
+    assert tables(lab)["raw.runs"].equals(before["raw.runs"])
+    assert lab.refresh().is_unchanged
+
+
+def checked(result: object) -> AssetCheckResult:
+    assert isinstance(result, AssetCheckResult)
+    return result
+
+
+def test_rows_that_are_missing_in_the_lake_turn_a_check_red(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, runs=2)
+    lab.refresh()
+    with build_resources(
+        {"lab": use_lab(lab, str(tmp_path / "run_assets.yaml"))}
+    ) as of:
+        assert checked(complete(of.lab)).passed
+        part = lab.lake.parts("raw.history")[0]
+        header = lab.lake.header(part)
+        assert header is not None
+        fewer = lab.lake.read("raw.history", [part]).head(3)
+        lab.lake.write(part, fewer, digest=header.digest, code=header.code)
+        found = checked(complete(of.lab))
+    assert not found.passed
+    assert "part 0" in (found.description or "")
