@@ -1,20 +1,23 @@
 """From decoded batches to the history of a run: steps, values and which decoder."""
 
+import json
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import polars as pl
 
 from run_assets.sources.wandb_log import Batch, plain_batches
-from run_assets.sources.wandb_records import strict_json
+from run_assets.sources.wandb_records import canonical_json, parse_json, set_at
 
 FAST_BYTES = 13_000_000
 """Below this, compiling or loading the fast decoder costs more than it saves."""
 
 THREADS = 2
 """More threads than this wait for the one that builds the frames."""
+
+_TYPE = "._type"
 
 HISTORY = pl.Schema(
     {
@@ -72,11 +75,59 @@ def numbered(
 
 
 def logged_values(history: pl.DataFrame) -> pl.DataFrame:
-    """Only rows that have a value, and only JSON that every reader can parse."""
+    """Only rows that have a value, and JSON in its one spelling."""
     history = history.filter(pl.col("metric").is_not_null()).select(HISTORY.names())
     texts = history["value_json"].drop_nulls().unique()
-    strict = {text: strict_json(text) for text in texts}
-    changed = {text: better for text, better in strict.items() if text != better}
-    if not changed:
+    spelled = {text: canonical_json(parse_json(text)) for text in texts}
+    changed = {text: better for text, better in spelled.items() if text != better}
+    if changed:
+        history = history.with_columns(pl.col("value_json").replace(changed))
+    return _with_typed_objects(history)
+
+
+def _with_typed_objects(history: pl.DataFrame) -> pl.DataFrame:
+    """Tables, images and histograms as one value, not as one for each of their fields.
+
+    The SDK 0.31 spreads them over nested keys as it does with any dictionary; what has
+    a field ``_type`` was one object.
+    """
+    names = history["metric"].unique()
+    types = names.filter(names.str.ends_with(_TYPE))
+    if types.is_empty():
         return history
-    return history.with_columns(pl.col("value_json").replace(changed))
+    prefixes = sorted(str(name).removesuffix(_TYPE) for name in types)
+    fields = {
+        str(name): prefix
+        for prefix in prefixes
+        for name in names.filter(names.str.starts_with(f"{prefix}."))
+        if not any(prefix.startswith(f"{outer}.") for outer in prefixes)
+    }
+    owner = pl.col("metric").replace_strict(fields, default=None)
+    owned = history.with_columns(owner.alias("object"))
+    is_typed = (
+        (pl.col("metric") == pl.col("object") + _TYPE).any().over("object", "step")
+    )
+    is_field = pl.col("object").is_not_null() & is_typed
+    parts = owned.filter(is_field).partition_by("object", "step", maintain_order=True)
+    objects = [_typed_object(part) for part in parts]
+    rest = owned.filter(~is_field).drop("object")
+    return pl.concat([rest, *objects]).sort("step", maintain_order=True)
+
+
+def _typed_object(fields: pl.DataFrame) -> pl.DataFrame:
+    """One row with the JSON of an object whose fields are the rows of a frame."""
+    name = fields["object"][0]
+    tree: dict[str, Any] = {}
+    for metric, value, text in fields.select("metric", "value", "value_json").rows():
+        path = tuple(metric.removeprefix(f"{name}.").split("."))
+        set_at(tree, path, value if text is None else json.loads(text))
+    whole = pl.lit(canonical_json(tree)).alias("value_json")
+    number = pl.lit(None, pl.Float64).alias("value")
+    return fields.head(1).select(
+        pl.lit(name).alias("metric"),
+        "step",
+        "logged_at",
+        "runtime_seconds",
+        number,
+        whole,
+    )

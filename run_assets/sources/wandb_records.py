@@ -168,6 +168,11 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= 4000 else float(digits)
 
 
+def is_too_deep(value: Any) -> bool:
+    """Nested more than ``DEEPEST`` levels; asked without recursion."""
+    return isinstance(value, dict | list) and _depth(value) > DEEPEST
+
+
 def _depth(value: Any) -> int:
     depth = 0
     level = [value]
@@ -209,21 +214,26 @@ def _spelled_out(value: Any) -> Any:
     return value
 
 
-def strict_json(text: str) -> str:
-    """The text itself if it is strict JSON, else the nearest that is.
+def canonical_json(value: Any) -> str:
+    """The one spelling of a logged document, whatever route it took.
 
-    >>> strict_json('{"b": 1, "a": 2}'), strict_json('[NaN]'), strict_json("{oops")
-    ('{"b": 1, "a": 2}', '["NaN"]', '"{oops"')
+    Keys are sorted; entries that are null are left out, as parquet cannot tell them
+    from missing ones; whole numbers have no decimal point.
+
+    >>> canonical_json({"b": [1.0, float("nan")], "a": None})
+    '{"b": [1, "NaN"]}'
     """
-    if not any(sign in text for sign in ("NaN", "Infinity", "\\u")) and _is_json(text):
-        return text
-    return json_text(parse_json(text))
+    return json_text(_canonical(value))
 
 
-def _is_json(text: str) -> bool:
-    # Long texts are parsed like all others: a histogram has some kilobytes.
-    parsed = parse_json(text)
-    return parsed is not text
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        known = {key: child for key, child in value.items() if child is not None}
+        return {key: _canonical(child) for key, child in known.items()}
+    if isinstance(value, list):
+        return [_canonical(child) for child in value]
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole and abs(value) <= EXACT_INTEGER else value
 
 
 # Config and summary are trees.
