@@ -17,6 +17,7 @@ from run_assets.refresh import read_stamp
 from run_assets.reports.markdown import inline
 from run_assets.reports.views import Name
 from run_assets.resources import LabResource
+from run_assets.sources.runs import API, DELETED
 from run_assets.store.lake import Lake, Part, check_key, schema_of
 
 FRESH_FOR = timedelta(hours=26)
@@ -26,7 +27,7 @@ _LISTED = 20
 
 def checks() -> list[dg.AssetChecksDefinition]:
     """Every asset check."""
-    return [contracts, readable, complete, fresh]
+    return [contracts, readable, complete, counted, fresh]
 
 
 _STORED = [one for one in TABLES.values() if one.layout not in ("view", "none")]
@@ -113,6 +114,31 @@ def _wrong_counts(lake: Lake, read: pl.DataFrame) -> Iterable[tuple[str, str]]:
         found = stored[slug, day, number]
         if found != values:
             yield f"{day}|{slug} part {number}", f"{values} values read, {found} stored"
+
+
+@dg.asset_check(
+    asset=key("raw.history"),
+    description="No run has fewer history rows than its server counts.",
+)
+def counted(lab: LabResource) -> dg.AssetCheckResult:
+    """Row counts against the server's own, as it was last asked."""
+    lake = lab.lab.lake
+    told = read_state(lake).filter(
+        pl.col("source") == API,
+        pl.col("server_rows").is_not_null(),
+        pl.col("problem").ne_missing(DELETED),
+    )
+    stored = lake.read("raw.runs").select("run_path", "history_rows")
+    both = told.drop("history_rows").join(stored, "run_path", how="left")
+    short = both.filter(pl.col("history_rows").fill_null(0) < pl.col("server_rows"))
+    columns = short.select(
+        "project_slug", "day", "run_path", "server_rows", "history_rows"
+    )
+    bad = {
+        f"{day}|{slug} {path}": f"{rows or 0} of {counted} rows"
+        for slug, day, path, counted, rows in columns.iter_rows()
+    }
+    return _result(bad, {"runs_on_servers": told.height})
 
 
 @dg.asset_check(

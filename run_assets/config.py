@@ -38,7 +38,33 @@ class WandbFiles(_Strict):
     """Owner of runs whose file names none."""
 
 
-Source = Annotated[WandbFiles, Field()]
+class WandbApi(_Strict):
+    """Projects on a W&B server; the key is in the environment or in netrc."""
+
+    kind: Literal["wandb_api"]
+    projects: tuple[Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")], ...] = Field(
+        min_length=1
+    )
+    """Each as ``entity/project``."""
+    filters: dict[str, Any] = {}
+    """Which runs, in W&B's (MongoDB's) language: ``{config.lr: {$gt: 0.1}}``."""
+    tags: tuple[str, ...] = ()
+    """Runs with any of these tags."""
+    groups: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    created_after: date | None = None
+    """Runs created on this UTC day or later."""
+    max_runs: int | None = Field(None, ge=1)
+    """Only the youngest ones, for trying out; what is stored stays."""
+    base_url: str | None = Field(None, pattern=r"^https?://[^/\s?#@]+(/[^\s?#@]*)?$")
+    """A server of your own; WANDB_BASE_URL or the cloud where null."""
+    concurrency: int = Field(8, ge=1, le=64)
+    """Runs that are fetched at the same time."""
+    timeout_seconds: float = Field(60, gt=0)
+    """Patience with one answer of the server."""
+
+
+Source = Annotated[WandbFiles | WandbApi, Field(discriminator="kind")]
 
 
 class RunFilter(_Strict):

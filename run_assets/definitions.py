@@ -8,7 +8,7 @@ from dagster_duckdb import DuckDBResource
 from run_assets.assets import derived, published, raw, reports, stats, warehouse
 from run_assets.checks import checks
 from run_assets.config import FILE_NAME
-from run_assets.jobs import REFRESH, nightly
+from run_assets.jobs import REFRESH, changes, nightly
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
 from run_assets.resources import use_lab
@@ -33,6 +33,7 @@ def build_definitions(
         asset_checks=checks(),
         jobs=[REFRESH],
         schedules=[nightly(lab.config)],
+        sensors=[changes(lab.config)],
         executor=dg.in_process_executor,
         resources={
             "lab": use_lab(lab, str(lab.config.root / FILE_NAME)),

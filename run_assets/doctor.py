@@ -81,7 +81,7 @@ def _findings(config: Path | None) -> Iterator[Finding]:
         "clock": _clock,
         "Dagster files": _dagster_files,
         "sources": _sources,
-        "damaged files": _damaged,
+        "unreadable data": _damaged,
         "lock": _writer,
         "last refresh": _last_refresh,
         "warehouse": _warehouse,
@@ -164,7 +164,9 @@ def _damaged(lab: Lab) -> Verdict:
     if not (found := damaged(lab)):
         return Verdict("good", "none")
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return Verdict("note", f"{found[0]}{more}; raw.sync_state says what was skipped")
+    return Verdict(
+        "note", f"{found[0].location}{more}; raw.sync_state says what was skipped"
+    )
 
 
 def _writer(lab: Lab) -> Verdict:

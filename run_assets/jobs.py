@@ -34,6 +34,14 @@ REFRESH = dg.define_asset_job(
 )
 
 
+SECONDS_BETWEEN_QUESTIONS = 300
+_UNDER_WAY = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
+
 # Dagster's log lines belong into its event log, not onto a terminal.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -57,16 +65,43 @@ def nightly(config: Config) -> dg.ScheduleDefinition:
         description="Refreshes when a source, the code or the config has changed.",
     )
     def tick() -> dg.RunRequest | dg.SkipReason:
-        lab = Lab(config)
-        now = datetime.now(UTC)
-        changes = plan_refresh(lab, now=now, selection=Selection()).changes
-        if changes or not is_built(lab):
-            return dg.RunRequest()
-        since = (read_stamp(lab) or {}).get("refreshed_at")
-        write_stamp(lab, now, is_whole=True)
-        return dg.SkipReason(f"Nothing has changed since {since}.")
+        return _requested(Lab(config))
 
     return tick
+
+
+def changes(config: Config) -> dg.SensorDefinition:
+    """The refresh by what changes: asks the sources every few minutes."""
+
+    @dg.sensor(
+        name="changes",
+        job=REFRESH,
+        minimum_interval_seconds=SECONDS_BETWEEN_QUESTIONS,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Asks every few minutes what changed; refreshes if something did.",
+    )
+    def look(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        under_way = dg.RunsFilter(job_name=REFRESH.name, statuses=list(_UNDER_WAY))
+        if context.instance.get_runs_count(under_way):
+            return dg.SkipReason("A refresh is under way.")
+        return _requested(Lab(config))
+
+    return look
+
+
+def _requested(lab: Lab) -> dg.RunRequest | dg.SkipReason:
+    """A refresh if a source, the code or the config has changed."""
+    now = datetime.now(UTC)
+    try:
+        plan = plan_refresh(lab, now=now, selection=Selection())
+    except errors.TryAgainError as error:
+        return dg.SkipReason(str(error))
+    plan.asked.close()
+    if plan.changes or not is_built(lab):
+        return dg.RunRequest()
+    since = (read_stamp(lab) or {}).get("refreshed_at")
+    write_stamp(lab, now, is_whole=True)
+    return dg.SkipReason(f"Nothing has changed since {since}.")
 
 
 def run_config(selection: Selection) -> dict[str, Any]:
@@ -75,6 +110,7 @@ def run_config(selection: Selection) -> dict[str, Any]:
         "reread": selection.reread,
         "project": selection.project,
         "since": selection.since and selection.since.isoformat(),
+        "local_only": selection.local_only,
     }
     given = {name: value for name, value in options.items() if value}
     return {"ops": {"raw_runs": {"config": given}}} if given else {}

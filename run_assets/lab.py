@@ -10,12 +10,12 @@ from run_assets.config import Config, adopt_environment, load_config
 if TYPE_CHECKING:
     import polars as pl
 
-    from run_assets.refresh import Refreshed
+    from run_assets.refresh import Plan, Refreshed
     from run_assets.store.lake import Lake
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is done, how much of it, and of how much."""
+"""Called with what is done, how much of it, and of how much; 0 where nobody knows."""
 
 
 def _no_progress(_what: str, _done: int, _of: int) -> None: ...
@@ -28,6 +28,7 @@ class Lab:
         config: What ``run_assets.yaml``, the environment and flags say.
         progress: Told how far long work has come.
         asks_all: The refresh under way asks every source about every run.
+        plan: What the refresh under way is to read, if that has been asked already.
 
     Example:
         ``lab = run_assets.open("."); lab.table("marts.runs").collect()``
@@ -37,6 +38,7 @@ class Lab:
         self.config = config
         self.progress = progress or _no_progress
         self.asks_all = True
+        self.plan: Plan | None = None
 
     @cached_property
     def lake(self) -> "Lake":

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from run_assets.digests import digest_of
 from run_assets.errors import RunAssetsError
@@ -17,8 +17,11 @@ from run_assets.ingest import (
 )
 from run_assets.lab import Lab
 from run_assets.partitions import Partition
-from run_assets.sources.runs import ChangedRun
+from run_assets.sources.runs import API, ChangedRun
 from run_assets.store.lock import lake_lock
+
+if TYPE_CHECKING:
+    from run_assets.sources.changes import Asked
 
 STAMP = "last_refresh.json"
 
@@ -64,9 +67,25 @@ class Plan:
 
     Attributes:
         changes: The runs, each with the reason.
+        asked: The servers that were asked, and can be asked for these runs.
     """
 
     changes: tuple[ChangedRun, ...]
+    asked: "Asked"
+
+
+class Damage(NamedTuple):
+    """A location that could not be read, whole or in part.
+
+    Attributes:
+        location: A file, or a run's page on its server.
+        source: Kind of source.
+        problem: What was wrong, where it is not a matter of some bytes.
+    """
+
+    location: str
+    source: str
+    problem: str | None
 
 
 @dataclass(frozen=True)
@@ -76,30 +95,29 @@ class Refreshed:
     Attributes:
         changes: The runs that were read.
         is_unchanged: Nothing had to be read or built.
-        damaged: Locations with unreadable data.
+        damaged: What could not be read, whole or in part.
         dagster_run_id: The run in Dagster; ``None`` where none was needed.
     """
 
     changes: tuple[ChangedRun, ...]
     is_unchanged: bool
-    damaged: tuple[str, ...]
+    damaged: tuple[Damage, ...]
     dagster_run_id: str | None = None
 
 
 def plan_refresh(lab: Lab, *, now: datetime, selection: Selection) -> Plan:
     """Ask every source what it knows differently than the lake; reads no history."""
-    from run_assets.sources.wandb_folders import list_changes
+    from run_assets.sources.changes import Question, ask_sources
 
     state = read_state(lab.lake)
-    found = list_changes(
-        lab.config.sources,
-        lab.config.root,
-        state,
-        own=lab.config.data_path / "published",
+    question = Question(
         now=now,
         reread=None if selection.reread else unreadable_runs(lab.lake, state),
+        project=selection.project,
+        local_only=selection.local_only,
     )
-    changes = [change for change in found if selection.admits(change)]
+    asked = ask_sources(lab.config, state, question)
+    changes = [change for change in asked.changes if selection.admits(change)]
     if selection.partitions is not None:
         places = place_runs(
             lab.lake, state, changes, first_day=lab.config.first_day, today=now.date()
@@ -110,7 +128,7 @@ def plan_refresh(lab: Lab, *, now: datetime, selection: Selection) -> Plan:
             if (place := places.get(change.run_path))
             and place.partition in selection.partitions
         ]
-    return Plan(tuple(changes))
+    return Plan(tuple(changes), asked)
 
 
 def refresh(
@@ -131,18 +149,28 @@ def refresh(
         lab.lake.sweep()
         plan = plan_refresh(lab, now=now, selection=selection)
         if not plan.changes and is_built(lab):
-            write_stamp(lab, now, is_whole=selection.is_whole)
+            write_stamp(lab, now, is_whole=_asks_all(lab, selection))
             return Refreshed((), is_unchanged=True, damaged=damaged(lab))
         from run_assets.jobs import run_in_process
 
-        lab.asks_all = selection.is_whole
-        run_id = run_in_process(lab, selection)
+        lab.asks_all, lab.plan = _asks_all(lab, selection), plan
+        try:
+            run_id = run_in_process(lab, selection)
+        finally:
+            lab.plan = None
+            plan.asked.close()
         return Refreshed(
             plan.changes,
             is_unchanged=False,
             damaged=damaged(lab),
             dagster_run_id=run_id,
         )
+
+
+def _asks_all(lab: Lab, selection: Selection) -> bool:
+    """Every source of the lab is asked about every run."""
+    servers = [one for one in lab.config.sources if one.kind == API]
+    return selection.is_whole and not (servers and selection.local_only)
 
 
 def is_built(lab: Lab) -> bool:
@@ -184,10 +212,11 @@ def fingerprint(lab: Lab) -> str:
     return digest_of(_code_identity(), lab.config.model_dump(mode="json"), files)
 
 
-def damaged(lab: Lab) -> tuple[str, ...]:
-    """Locations with unreadable data, as the lake knows them."""
-    bad = damaged_rows(read_state(lab.lake))
-    return tuple(bad["source_location"].sort())
+def damaged(lab: Lab) -> tuple[Damage, ...]:
+    """What could not be read, whole or in part, as the lake knows it."""
+    bad = damaged_rows(read_state(lab.lake)).sort("source_location")
+    columns = bad.select("source_location", "source", "problem")
+    return tuple(Damage(*row) for row in columns.iter_rows())
 
 
 def _identity(file: Any) -> tuple[int, int]:

@@ -12,6 +12,8 @@ data_dir: data
 sources:
   # a wandb/ folder, or any folder above several of them
   - {{kind: wandb_files, path: {wandb}, entity: local}}
+  # projects on a W&B server; the key comes from WANDB_API_KEY, .env or `wandb login`
+  # - {{kind: wandb_api, projects: [my-team/my-project]}}
 
 # "@name" wherever a metric is named; wildcards are allowed
 metric_groups: {{}}

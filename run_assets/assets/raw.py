@@ -1,5 +1,6 @@
 """Raw tables: what the sources say, by day and project; the only partitioned assets."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,16 +15,18 @@ from run_assets.assets.results import (
     key,
     table_metadata,
 )
-from run_assets.config import Config
+from run_assets.config import Config, WandbApi
 from run_assets.contracts.tables import table
 from run_assets.digests import digest_of
 from run_assets.ingest import PARTITIONED, Ingest, Written, place_runs, read_state
-from run_assets.lab import Lab
+from run_assets.lab import Lab, Progress
 from run_assets.partitions import Partition, parse_key
-from run_assets.refresh import Selection, plan_refresh
+from run_assets.refresh import Plan, Selection, plan_refresh
 from run_assets.reports.markdown import inline
 from run_assets.reports.views import Name
 from run_assets.resources import LabResource
+from run_assets.sources.changes import INCOMING
+from run_assets.sources.wandb_api_client import Traffic
 
 PROJECTS = dg.DynamicPartitionsDefinition(name="project")
 _RANGE_TAGS = (
@@ -31,6 +34,7 @@ _RANGE_TAGS = (
     "dagster/asset_partition_range_end",
 )
 
+_SLOWEST = 10
 _DETAILED = 100
 """Partitions with own metadata: each costs Dagster a look at all that were chosen."""
 
@@ -49,6 +53,7 @@ class RefreshOptions(dg.Config):
     reread: bool = False
     project: str | None = None
     since: str | None = None
+    local_only: bool = False
 
 
 class RunPartitions(dg.MultiPartitionsDefinition):
@@ -124,6 +129,7 @@ def _selection(context: dg.AssetExecutionContext, options: RefreshOptions) -> Se
         project=options.project,
         since=since or None,
         partitions=asked,
+        local_only=options.local_only,
     )
 
 
@@ -152,17 +158,27 @@ def _read(
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # has no value
     now = datetime.now(UTC)
     lab.lake.sweep()
-    changes = plan_refresh(lab, now=now, selection=selection).changes
+    plan = lab.plan or plan_refresh(lab, now=now, selection=selection)
+    changes = plan.changes
     state = read_state(lab.lake)
     places = place_runs(
         lab.lake, state, changes, first_day=lab.config.first_day, today=now.date()
     )
     slugs = {place.partition.project_slug for place in places.values()}
     context.instance.add_dynamic_partitions(str(PROJECTS.name), sorted(slugs))
-    ingest = Ingest(lab.lake, now=now, progress=lab.progress)
+    ingest = Ingest(
+        lab.lake,
+        now=now,
+        progress=_with_requests(lab.progress, plan),
+        workers=_fetchers(lab.config),
+    )
     parts: dict[Partition, list[Written]] = {}
-    for written in ingest.run(changes, places):
-        parts.setdefault(written.partition, []).append(written)
+    try:
+        for written in ingest.run(changes, places):
+            parts.setdefault(written.partition, []).append(written)
+    finally:
+        plan.asked.close()
+    shutil.rmtree(lab.config.data_path / INCOMING, ignore_errors=True)
     _log_skipped(context, ingest.state, {change.run_path for change in changes})
     named = _named_partitions(context)
     for partition in sorted({*parts, *(selection.partitions or ())}):
@@ -171,11 +187,55 @@ def _read(
             _log_partition(context, partition, about)
         elif len(named) <= _DETAILED:
             _describe_partition(context, partition, about)
+    traffic = _traffic_metadata(plan.asked.traffic)
     for name in PARTITIONED:
-        metadata = {**table_metadata(lab, name, ()), "runs_read": len(changes)}
+        metadata = {
+            **table_metadata(lab, name, ()),
+            "runs_read": len(changes),
+            **traffic,
+        }
         if named:  # Dagster repeats it for each partition, as if each had all rows
             del metadata["dagster/row_count"]
         yield dg.MaterializeResult(asset_key=key(name), metadata=metadata)
+
+
+def _with_requests(progress: Progress, plan: Plan) -> Progress:
+    """Tell of the requests, too, whenever a run was read."""
+    if not plan.asked.clients:
+        return progress
+
+    def told(name: str, done: int, of: int) -> None:
+        progress(name, done, of)
+        progress("requests", plan.asked.traffic.total, 0)
+
+    return told
+
+
+def _fetchers(config: Config) -> int:
+    """How many runs are fetched at the same time."""
+    asked = [one for one in config.sources if isinstance(one, WandbApi)]
+    return max((one.concurrency for one in asked), default=1)
+
+
+def _traffic_metadata(traffic: Traffic) -> dict[str, Any]:
+    """What the servers were asked; nothing where there are none."""
+    if not traffic.total:
+        return {}
+    requests = [
+        f"- {inline(Name(name))}: {n:,}" for name, n in traffic.requests.items()
+    ]
+    slowest = [
+        f"- {inline(Name(path))}: {seconds:.1f} s"
+        for path, seconds in traffic.slowest(_SLOWEST)
+    ]
+    return {
+        "requests": traffic.total,
+        "requests_by_operation": dg.MetadataValue.md("\n".join(requests)),
+        "received_bytes": traffic.received_bytes,
+        "retries": traffic.retries,
+        "waited_seconds": round(traffic.waited_seconds, 3),
+        "slowest_runs": dg.MetadataValue.md("\n".join(slowest) or "none was fetched"),
+    }
 
 
 def _log_skipped(

@@ -14,7 +14,7 @@ from run_assets.cli.session import EVERYWHERE, Session, session
 
 if TYPE_CHECKING:
     from run_assets.lab import Lab
-    from run_assets.refresh import Refreshed, Selection
+    from run_assets.refresh import Damage, Refreshed, Selection
 
 config_app = typer.Typer(no_args_is_help=True)
 _LISTED = 20
@@ -225,22 +225,38 @@ def _report_damage(result: "Refreshed") -> None:
     """A refresh that had to leave something out is no success.
 
     Raises:
-        SourceError: Names the files.
+        SourceError: Names the files and runs.
     """
+    from run_assets.errors import SourceError
+    from run_assets.sources.runs import FILES
+
     if not result.damaged:
         return
-    from run_assets.errors import SourceError
+    files = [one for one in result.damaged if one.source == FILES]
+    runs = [one for one in result.damaged if one.source != FILES]
+    texts = []
+    if runs:
+        what = "1 run was" if len(runs) == 1 else f"{len(runs)} runs were"
+        then = "everything else was refreshed, the next refresh tries again"
+        texts.append(f"{what} not read; {then}:\n{_listing(runs)}")
+    if files:
+        what = "1 file holds" if len(files) == 1 else f"{len(files)} files hold"
+        where = "raw.sync_state says what was skipped"
+        texts.append(
+            f"{what} data that cannot be read; everything else was refreshed:\n"
+            f"{_listing(files)}\n{where}: `run-assets tables raw.sync_state`"
+        )
+    raise SourceError("\n".join(texts))
 
-    count = len(result.damaged)
-    listed = "\n  ".join(result.damaged[:_LISTED])
-    more = f"\n  … {count - _LISTED} more" if count > _LISTED else ""
-    what = "1 file holds" if count == 1 else f"{count} files hold"
-    msg = (
-        f"{what} data that cannot be read; everything else was refreshed:\n"
-        f"  {listed}{more}\n"
-        "raw.sync_state says what was skipped: `run-assets tables raw.sync_state`"
-    )
-    raise SourceError(msg)
+
+def _listing(damaged: "list[Damage]") -> str:
+    lines = [
+        f"  {one.location}" + (f": {one.problem}" if one.problem else "")
+        for one in damaged[:_LISTED]
+    ]
+    if len(damaged) > _LISTED:
+        lines.append(f"  … {len(damaged) - _LISTED} more")
+    return "\n".join(lines)
 
 
 def _runs(count: int) -> str:

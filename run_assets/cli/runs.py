@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_assets.cli.output import FormatOption, emit, json_document, write
+from run_assets.cli.output import Format, FormatOption, emit, json_document, write
 from run_assets.cli.selection import (
     check_project,
     collected,
@@ -37,6 +37,17 @@ _LISTED = (
     "run_group",
     "tags",
 )
+_LISTED_REMOTE = (
+    "run_path",
+    "run_name",
+    "run_state",
+    "created_at",
+    "history_rows",
+    "runtime_seconds",
+    "run_group",
+    "tags",
+    "is_stored",
+)
 _SHOWN_STATISTICS = (
     "metric",
     "n_points",
@@ -64,7 +75,7 @@ _AXES = {
 
 
 @app.command("list", epilog=EVERYWHERE)
-def list_runs(
+def list_runs(  # noqa: PLR0913  # one parameter an option
     context: typer.Context,
     *,
     tag: Annotated[
@@ -76,13 +87,16 @@ def list_runs(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Belongs to this group.")] = None,
     limit: Annotated[int, typer.Option(help="At most this many.", min=1)] = 50,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Ask the servers instead of the lake.")
+    ] = False,
     output_format: FormatOption = "table",
 ) -> None:
     """List runs, youngest first."""
     import polars as pl
 
     given = session(context)
-    runs = given.lab().table("marts.runs")
+    runs = _on_servers(given) if remote else given.lab().table("marts.runs")
     known = collected(runs.select("entity", "project").unique())
     if given.project:
         check_project(given.project, known.rows())
@@ -94,10 +108,12 @@ def list_runs(
     if group is not None:
         runs = runs.filter(pl.col("run_group") == group)
     order = runs.sort("created_at", "run_path", descending=[True, False])
-    found = collected(order.select(_LISTED).head(limit + 1))
+    shown = _LISTED_REMOTE if remote else _LISTED
+    found = collected(order.select(shown).head(limit + 1))
     write(found.head(limit), output_format)
     if known.is_empty():
-        given.note("no runs yet; `run-assets refresh` reads them from the sources")
+        hint = "; `run-assets refresh` reads them from the sources"
+        given.note("no runs on the servers" if remote else f"no runs yet{hint}")
     elif found.height > limit:
         given.note(f"only the youngest {limit}; --limit shows more")
 
@@ -142,12 +158,19 @@ def show_metrics(  # noqa: PLR0913  # one parameter an option
     last_n_steps: Annotated[
         int | None, typer.Option(min=1, help="The last values of each metric.")
     ] = None,
+    available: Annotated[
+        bool,
+        typer.Option("--available", help="Ask the server what there is; read none."),
+    ] = False,
     output_format: FormatOption = "table",
 ) -> None:
     """Show what a run logged: statistics of each metric, or every value."""
     import polars as pl
 
     given = session(context)
+    if available:
+        _show_available(given, run, output_format)
+        return
     lab = given.lab()
     path = resolve_run(lab.table("marts.runs"), run, given.project)
     statistics = lab.table("marts.run_summaries").filter(run_path=path)
@@ -167,6 +190,24 @@ def show_metrics(  # noqa: PLR0913  # one parameter an option
     if x_axis is not None:
         points = _over(given, points, x_axis, _axis_points(lab, path, x_axis, known))
     write(points, output_format)
+
+
+def _on_servers(given: Session) -> "pl.LazyFrame":
+    from run_assets.sources.remote import list_remote
+
+    lab = given.lab()
+    stored = set(collected(lab.table("raw.runs").select("run_path"))["run_path"])
+    return list_remote(lab.config, stored, given.project).lazy()
+
+
+def _show_available(given: Session, run: str, output_format: Format) -> None:
+    """What a run logged, as its server counts it."""
+    from run_assets.sources.remote import available_metrics
+
+    lab = given.lab()
+    is_path = run.count("/") == 2
+    path = run if is_path else resolve_run(lab.table("marts.runs"), run, given.project)
+    write(available_metrics(lab.config, path), output_format)
 
 
 def _chosen(lab: "Lab", metric: list[str] | None, known: list[str]) -> list[str]:

@@ -84,8 +84,8 @@ class Session:
             def told(name: str, done: int, of: int) -> None:
                 if name not in tasks:
                     tasks[name] = bars.add_task(name, count="")
-                count = f"{done:,}/{of:,}"
-                bars.update(tasks[name], completed=done, total=of, count=count)
+                count = f"{done:,}/{of:,}" if of else f"{done:,}"
+                bars.update(tasks[name], completed=done, total=of or None, count=count)
 
             before, lab.progress = lab.progress, told
             try:

@@ -41,6 +41,10 @@ COLUMNS: dict[str, Column] = {
     "last_step": Column("BIGINT", "Last logged step"),
     "first_step": Column("BIGINT", "First logged step"),
     "history_rows": Column("BIGINT", "Logged history rows (calls of log)"),
+    "server_rows": Column("BIGINT", "History rows that the server counted when listed"),
+    "listing_digest": Column(
+        "VARCHAR", "Digest of what the server said of the run when listed"
+    ),
     "history_values": Column("BIGINT", "Rows of raw.history that were read"),
     "config_json": Column("VARCHAR", "The run's config as JSON with sorted keys"),
     "summary_json": Column("VARCHAR", "The run's summary as JSON with sorted keys"),

@@ -145,7 +145,8 @@ _ALL = (
         "run_path source source_location",
         """
         run_path source source_location run_state heartbeat_at last_step history_rows
-        history_values export_rows size_bytes modified_ns project_slug day parts
+        history_values server_rows export_rows size_bytes modified_ns listing_digest
+        project_slug day parts
         content_digest progress_json skipped skipped_bytes is_damaged problem fetched_at
         """,
         "single",

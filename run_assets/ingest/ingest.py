@@ -14,6 +14,8 @@ import polars as pl
 
 from run_assets.contracts.tables import table
 from run_assets.digests import digest_of
+from run_assets.errors import RunAssetsError
+from run_assets.ingest.ahead import fetched_ahead
 from run_assets.ingest.parts import (
     PARTITIONED,
     PartWriter,
@@ -32,13 +34,33 @@ from run_assets.store.lake import Lake, Part, schema_of
 _SECONDS_BETWEEN_STATES = 2.0
 
 
+class _Count:
+    """How many runs and values were read."""
+
+    def __init__(self, progress: Progress, runs: int) -> None:
+        self._progress = progress
+        self._of = runs
+        self._runs = self._values = 0
+
+    def add(self, values: int) -> None:
+        """One more run, with so many values."""
+        self._runs += 1
+        self._values += values
+        self._progress("values read", self._values, 0)
+        self._progress("runs read", self._runs, self._of)
+
+
 class Ingest:
     """Writes changed runs to the raw lake, part by part."""
 
-    def __init__(self, lake: Lake, *, now: datetime, progress: Progress) -> None:
+    def __init__(
+        self, lake: Lake, *, now: datetime, progress: Progress, workers: int = 1
+    ) -> None:
         self.lake = lake
         self.now = now
         self.progress = progress
+        self.workers = workers
+        self._unreleased: list[ChangedRun] = []
         self.state = read_state(lake)
         self._saved_at = time.monotonic()
 
@@ -68,20 +90,37 @@ class Ingest:
             groups[part_of("raw.history", place.partition, place.parts[0])].append(
                 change
             )
-        done = 0
-        for part in sorted(groups):
-            writer = PartWriter(
-                self.lake, part, state=self.state, places=places, now=self.now
-            )
-            gone = {path for path, of in lost.items() if of == part}
-            written = writer.write(groups[part], gone)
-            self.replace_state(set(written.run_paths), written.state_rows)
-            self.state = self.state.filter(~pl.col("run_path").is_in(gone))
-            done += len(groups[part])
-            self.progress("runs read", done, len(changes))
-            self._save_sometimes()
-            yield written
+        ordered = sorted(groups.items())
+        in_order = [change for _, some in ordered for change in some]
+        try:
+            with fetched_ahead(in_order, self.workers) as arrival:
+                count = _Count(self.progress, len(in_order))
+                for part, some in ordered:
+                    gone = {path for path, of in lost.items() if of == part}
+                    writer = PartWriter(
+                        self.lake,
+                        part,
+                        state=self.state,
+                        places=places,
+                        now=self.now,
+                        arrival=arrival,
+                    )
+                    yield self._written(writer.write(some, gone, count.add), some, gone)
+        except (RunAssetsError, KeyboardInterrupt):
+            self.save()  # what was done before it had to end is done
+            raise
         self.save()
+
+    def _written(
+        self, written: Written, changes: list[ChangedRun], gone: set[str]
+    ) -> Written:
+        """Take note of a part that was written."""
+        self.replace_state(set(written.run_paths), written.state_rows)
+        self.state = self.state.filter(~pl.col("run_path").is_in(gone))
+        self._unreleased += changes
+        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_STATES:
+            self.save()
+        return written
 
     def save(self) -> None:
         """Write ``raw.sync_state``."""
@@ -91,10 +130,10 @@ class Ingest:
             STATE, self.state, digest=digest, code=code_digest("raw.sync_state")
         )
         self._saved_at = time.monotonic()
-
-    def _save_sometimes(self) -> None:
-        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_STATES:
-            self.save()
+        for change in self._unreleased:
+            if change.release:
+                change.release()
+        self._unreleased.clear()
 
     def _announce(
         self, changes: Sequence[ChangedRun], places: Mapping[str, Place]

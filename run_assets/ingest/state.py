@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from run_assets.ingest.placement import Place
-from run_assets.sources.runs import ChangedRun, Location, RunContent
+from run_assets.sources.runs import FILES, ChangedRun, Location, RunContent
 from run_assets.store.lake import Lake, Part, empty, fitted
 
 STATE = Part("raw.sync_state")
@@ -42,9 +42,12 @@ def _recovered(lake: Lake) -> pl.DataFrame:
 
 
 def damaged_rows(state: pl.DataFrame) -> pl.DataFrame:
-    """Locations with unreadable data that are still there."""
+    """Locations that could not be read, whole or in part, and are still there."""
     bad = state.filter(pl.col("is_damaged"))
-    there = [Path(location).exists() for location in bad["source_location"]]
+    there = [
+        source != FILES or Path(location).exists()
+        for source, location in bad.select("source", "source_location").iter_rows()
+    ]
     return bad.filter(pl.Series(there, dtype=pl.Boolean))
 
 
@@ -55,10 +58,12 @@ def state_row(
     is_read = location.problem is None and place is not None
     return {
         "run_path": change.run_path,
-        "source": change.source,
+        "source": location.source,
         "source_location": location.name,
         "size_bytes": location.size_bytes,
         "modified_ns": location.modified_ns,
+        "listing_digest": location.listing_digest,
+        "server_rows": location.server_rows,
         "project_slug": place.partition.project_slug if place else None,
         "day": place.partition.day if place else None,
         "parts": list(place.parts) if place and is_read else [],
@@ -97,5 +102,9 @@ def state_rows(
                 name: content.run.get(name)
                 for name in ("run_state", "heartbeat_at", "last_step", "history_rows")
             }
+            if location.source == content.source:
+                row["export_rows"] = content.export_rows
+        if why := content.unread.get(location.name):
+            row |= {"problem": why, "parts": [], "progress_json": None}
         rows.append({**row, "fetched_at": now})
     return rows

@@ -7,7 +7,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import polars as pl
 
-Reason = Literal["new", "grown", "changed", "state", "reread"]
+FILES = "wandb_files"
+API = "wandb_api"
+"""Kinds of sources."""
+
+DELETED = "deleted on the server"
+"""What ``raw.sync_state`` says of a run that its server no longer has."""
+
+Reason = Literal["new", "grown", "changed", "state", "reread", "deleted"]
 
 
 class Skipped(NamedTuple):
@@ -29,15 +36,21 @@ class Location:
     """A place that a run was found in.
 
     Attributes:
-        name: The file's path.
-        size_bytes: Its size when listed.
-        modified_ns: Its time of change when listed.
+        source: Kind of source.
+        name: The file's path, or the run's page on the server.
+        size_bytes: The file's size when listed.
+        modified_ns: The file's time of change when listed.
+        listing_digest: Digest of what the server said of the run when listed.
+        server_rows: History rows that the server counted when listed.
         problem: Why it is not read, for example because it is a copy.
     """
 
+    source: str
     name: str
-    size_bytes: int
-    modified_ns: int
+    size_bytes: int | None = None
+    modified_ns: int | None = None
+    listing_digest: str | None = None
+    server_rows: int | None = None
     problem: str | None = None
 
 
@@ -50,7 +63,10 @@ class ChangedRun:
         locations: Where it is read from, in order, and where it is not and why.
         estimated_rows: Values it is expected to have, to give it a part.
         progress_json: Where to read on; ``None`` to read all of it.
-        read: Reads it.
+        read: Reads it, as of now, from where `progress_json` says.
+        fetch: Brings everything that `read` needs onto this machine; may run ahead of
+            it, in another thread.
+        release: The run is stored: what was fetched is no longer needed.
     """
 
     run_path: str
@@ -62,8 +78,12 @@ class ChangedRun:
     locations: tuple[Location, ...]
     estimated_rows: int
     reason: Reason
-    read: "Callable[[datetime], RunReading]" = field(compare=False, repr=False)
+    read: "Callable[[datetime, str | None], RunReading]" = field(
+        compare=False, repr=False
+    )
     progress_json: str | None = None
+    fetch: Callable[[], object] | None = field(default=None, compare=False, repr=False)
+    release: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
 
 class RunReading(Protocol):
@@ -94,6 +114,9 @@ class RunContent:
         problems: What a reader must know, per location.
         damaged: Locations with unreadable data.
         progress_json: Where to read on next time.
+        source: Kind of the source that the run was read from.
+        unread: Locations that another one was preferred to, and why.
+        export_rows: Rows that came as the server's history export.
     """
 
     run: dict[str, Any]
@@ -105,3 +128,6 @@ class RunContent:
     problems: dict[str, str]
     damaged: frozenset[str]
     progress_json: str | None
+    source: str
+    unread: dict[str, str] = field(default_factory=dict)
+    export_rows: int | None = None

@@ -13,6 +13,7 @@ from run_assets.config import WandbFiles
 from run_assets.digests import digest_of
 from run_assets.errors import NotFoundError
 from run_assets.sources.runs import (
+    FILES,
     ChangedRun,
     Location,
     Reason,
@@ -34,7 +35,6 @@ from run_assets.sources.wandb_files import (
 )
 from run_assets.sources.wandb_found import printable
 
-KIND = "wandb_files"
 BYTES_PER_VALUE = 90
 """Measured: a file of 100,000 steps x 20 metrics has 94 bytes a value."""
 OWN_RUN = "published by run_assets itself: not read"
@@ -133,7 +133,7 @@ class _Identity(NamedTuple):
 
 
 def _known(state: pl.DataFrame) -> dict[str, _Known]:
-    rows = state.filter(source=KIND).select(
+    rows = state.filter(source=FILES).select(
         "source_location",
         "run_path",
         "size_bytes",
@@ -245,7 +245,7 @@ def _changed_run(
         project=identity.project,
         run_id=identity.run_id,
         created_at=first.created_at or datetime.fromtimestamp(0).astimezone(),
-        source=KIND,
+        source=FILES,
         locations=tuple(
             _location(found[name], problems.get(name))
             for name in (*files, *copies, *own)
@@ -254,14 +254,14 @@ def _changed_run(
         reason=next(
             touched[name] for name in (*files, *copies, *own) if name in touched
         ),
-        read=lambda now: FolderReading(paths, progress, now, identity.run_path),
+        read=lambda now, after: FolderReading(paths, after, now, identity.run_path),
         progress_json=progress,
     )
 
 
 def _location(found: _Found, problem: str | None) -> Location:
     file = found.file
-    return Location(found.name, file.size, file.modified_ns, problem)
+    return Location(FILES, found.name, file.size, file.modified_ns, problem=problem)
 
 
 def _progress(
@@ -338,4 +338,5 @@ def _content(file: RunFile, paths: tuple[Path, ...], run_path: str) -> RunConten
         problems={},
         damaged=frozenset(damaged),
         progress_json=progress if len(paths) == 1 else None,
+        source=FILES,
     )

@@ -129,24 +129,29 @@ def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
         if field.exclude:
             continue
         default = field.get_default(call_default_factory=True)
-        inner, mark = _inner(field.annotation)
-        if inner is None or mark:
+        inner = _inner(field.annotation)
+        if not inner or inner[0][1]:
             yield f"{before}{name}", default
-        if inner is not None:
-            yield from keys(inner, f"{before}{name}{mark}.")
+        found = {
+            key: one
+            for kind, mark in inner
+            for key, one in keys(kind, f"{before}{name}{mark}.")
+        }
+        yield from found.items()
 
 
-def _inner(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+def _inner(annotation: Any) -> list[tuple[type[BaseModel], str]]:
+    """Models in a type, and how a key says that there are several of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, ""
+        return [(annotation, "")]
     origin = get_origin(annotation)
-    for one in get_args(annotation):
-        inner, _ = _inner(one)
-        if inner is not None:
-            is_plain = origin in (Union, UnionType) or not isinstance(origin, type)
-            mark = ".<task>" if origin is dict else "[]"
-            return inner, "" if is_plain else mark
-    return None, ""
+    is_plain = origin in (Union, UnionType) or not isinstance(origin, type)
+    mark = ".<task>" if origin is dict else "[]"
+    return [
+        (kind, below if is_plain else mark)
+        for one in get_args(annotation)
+        for kind, below in _inner(one)
+    ]
 
 
 def rows() -> dict[str, str]:

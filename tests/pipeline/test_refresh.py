@@ -260,7 +260,7 @@ def test_damage_is_reported_and_stops_nothing(lab: Lab) -> None:
     wrong.write_bytes(b"this is no wandb file at all")
     write_run(lab.config.root, "good", steps=5)
     result = lab.refresh()
-    assert {Path(one).name for one in result.damaged} == {
+    assert {Path(one.location).name for one in result.damaged} == {
         "run-bad.wandb",
         "run-wrong.wandb",
     }

@@ -358,7 +358,7 @@ def test_a_file_that_was_cut_loses_nothing_and_says_so(tmp_path: Path) -> None:
     before = tables(lab)["raw.history"]
     path.write_bytes(path.read_bytes()[:40_000])
     result = lab.refresh()
-    assert result.damaged == (str(path),)
+    assert [one.location for one in result.damaged] == [str(path)]
     assert tables(lab)["raw.history"].equals(before)
     assert lab.refresh().is_unchanged
     shutil.rmtree(path.parent)
@@ -412,7 +412,7 @@ def test_a_long_file_that_was_cut_loses_none_of_its_parts(
     before = tables(lab)["raw.history"]
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     result = lab.refresh()
-    assert result.damaged == (str(path),)
+    assert [one.location for one in result.damaged] == [str(path)]
     assert tables(lab)["raw.history"].equals(before)
     write_run(tmp_path, "other")
     lab.refresh()

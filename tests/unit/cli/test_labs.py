@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from run_assets.config import load_config
+from run_assets.config import WandbFiles, load_config
 from run_assets.lab import Lab
 from tests.support.labs import make_lab, write_config
 
 from .conftest import Call
+
+
+def path_of_runs(lab: Path) -> str:
+    [source] = load_config(lab).sources
+    assert isinstance(source, WandbFiles)
+    return source.path
 
 
 def test_init_makes_a_lab_and_says_what_is_next(call: Call, tmp_path: Path) -> None:
@@ -25,7 +31,7 @@ def test_init_makes_a_lab_and_says_what_is_next(call: Call, tmp_path: Path) -> N
         f"created {folder / 'workspace.yaml'}",
         "next: cd 'my lab' && run-assets refresh",
     ]
-    assert load_config(folder).sources[0].path == "../wandb"
+    assert path_of_runs(folder) == "../wandb"
 
 
 def test_init_without_a_folder_means_this_one(call: Call, tmp_path: Path) -> None:
@@ -71,7 +77,7 @@ def test_any_path_of_runs_survives_the_file(
     call: Call, tmp_path: Path, path: str
 ) -> None:
     assert call("init", str(tmp_path), "--wandb", path).code == 0
-    assert load_config(tmp_path).sources[0].path == path
+    assert path_of_runs(tmp_path) == path
 
 
 def test_an_unchanged_lab_is_not_refreshed_again_but_its_damage_is_told(
@@ -179,7 +185,7 @@ def test_the_doctor_finds_a_refreshed_lab_well(ask: Call) -> None:
     found = {row["check"]: row for row in json.loads(answer.out)["rows"]}
     assert answer.code == 0
     assert {name for name, row in found.items() if row["result"] == "bad"} == set()
-    assert "run-damaged.wandb" in found["damaged files"]["detail"]
+    assert "run-damaged.wandb" in found["unreadable data"]["detail"]
     assert "8 runs in" in found["warehouse"]["detail"]
 
 
