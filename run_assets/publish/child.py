@@ -27,6 +27,10 @@ class GarbledAnswerError(TryAgainError):
     """The server answered something that no W&B server says, or lost what it took."""
 
 
+class BusyError(TryAgainError):
+    """The server answered at first, and then it did not for a long time."""
+
+
 def log_run(
     folder: Path, run_id: str, *, where: str, mode: str, timeout: float
 ) -> dict[str, Any]:
@@ -112,7 +116,7 @@ def _error(kind: str, text: str, where: str, mode: str) -> SourceError:
     ends = "nothing counts as published, `run-assets publish` tries again"
     if kind in ("busy", "garbled"):
         msg = f"W&B did not take the run for {where}: {text}; {ends}"
-        return TryAgainError(msg) if kind == "busy" else GarbledAnswerError(msg)
+        return BusyError(msg) if kind == "busy" else GarbledAnswerError(msg)
     msg = f"publishing to W&B project {where} ({mode}) failed: {text}; {ends}"
     return SourceError(msg)
 

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 from run_assets.digests import digest_of
 from run_assets.errors import SourceError, TryAgainError
 from run_assets.own_runs import MARK
-from run_assets.publish.child import GarbledAnswerError, log_run
+from run_assets.publish.child import BusyError, GarbledAnswerError, log_run
 from run_assets.publish.content import Publication
 from run_assets.publish.wandb_run import IN_FLIGHT, read_json, staging
 from run_assets.store.lake import publish_file
@@ -33,6 +33,7 @@ Mode = Literal["offline", "online", "disabled"]
 
 _TIMEOUT_SECONDS = 900.0
 _MOST_ATTEMPTS = 10
+_MOST_SILENCES = 3
 _PAUSE_SECONDS = 1.0
 _STATE = "last_publication.json"
 _UNFINISHED = "unfinished_publications.json"
@@ -152,23 +153,26 @@ def _until_taken(
     """Begin again with a new run where the server answered nonsense in between.
 
     The SDK itself repeats requests that failed; an answer that is none it takes for
-    the end, and at some places for a success.
+    the end, and at some places for a success. Once it has given a request up, too, a
+    few times are enough.
     """
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    begun = []
-    for left in reversed(range(_MOST_ATTEMPTS)):
+    begun: list[str] = []
+    patience = _MOST_SILENCES
+    while True:
         begun.append(secrets.token_hex(4))
         timeout = deadline - time.monotonic()
         try:
             published = _attempt(publication, target, folder, begun[-1], timeout)
-        except GarbledAnswerError as error:
-            if not left or time.monotonic() + _PAUSE_SECONDS > deadline:
+        except (GarbledAnswerError, BusyError) as error:
+            patience -= isinstance(error, BusyError)
+            is_late = time.monotonic() + _PAUSE_SECONDS > deadline
+            if is_late or not patience or len(begun) >= _MOST_ATTEMPTS:
                 raise TryAgainError(str(error)) from error
             time.sleep(_PAUSE_SECONDS)
         else:
             is_new = published.run_path.rpartition("/")[2] in begun
             return published._replace(is_new=is_new)
-    raise AssertionError  # the last attempt returns or raises
 
 
 def _attempt(

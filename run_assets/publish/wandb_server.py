@@ -33,7 +33,13 @@ _LOOK_BACK = 50  # versions of an artifact to look through for a digest
 
 # Parts of messages; an SDK error rarely has a status.
 _GARBLED = ("invalid character", "unexpected EOF", "Unable to parse", "not kept:")
-_BUSY = ("Timed out", "did not respond in time", "deadline exceeded", "giving up")
+_BUSY = (
+    "Timed out",
+    "Retry-After",
+    "did not respond in time",
+    "deadline exceeded",
+    "giving up",
+)
 _BUSY_STATUS = (408, 429, 500, 502, 503, 504)
 _MISSING = ("not found", "Could not find")
 
@@ -128,9 +134,16 @@ def log_in() -> Any:
         UsageError: No key is configured; the SDK's own.
     """
     wandb.login(verify=False)
-    _reach(str(wandb.setup().settings.base_url))
+    url = str(wandb.setup().settings.base_url)
+    _reach(url)
     timeout = int(float(os.environ.get("WANDB_HTTP_TIMEOUT") or _TIMEOUT_SECONDS))
-    return insist(lambda: wandb.Api(timeout=timeout))
+    try:
+        return insist(lambda: wandb.Api(timeout=timeout))
+    except wandb.errors.AuthenticationError as error:  # so it calls any failure
+        if kind_of(error) != "busy":
+            raise
+        msg = f"{urlsplit(url).netloc} does not answer"
+        raise UnreachableError(msg) from error
 
 
 def _reach(url: str) -> None:
