@@ -1,6 +1,6 @@
 """A lab: one configuration, its lake and what was built from it. The Python door."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,13 +87,19 @@ class Lab:
         return refresh(self, **options)
 
 
-def open(path: str | Path | None = None) -> Lab:  # noqa: A001  # run_assets.open reads well
+def open(  # noqa: A001  # run_assets.open reads well
+    path: str | Path | None = None, flags: Mapping[str, Any] | None = None
+) -> Lab:
     """The lab of a config file or folder; searched for where ``path`` is ``None``.
+
+    Args:
+        path: The file or its folder.
+        flags: Dotted keys that win over the file and the environment.
 
     Raises:
         NotFoundError: There is no ``run_assets.yaml``.
         UsageError: It has a mistake.
     """
-    config = load_config(path)
+    config = load_config(path, flags)
     adopt_environment(config.root)
     return Lab(config)

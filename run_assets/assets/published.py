@@ -8,20 +8,13 @@ import dagster as dg
 from run_assets import __version__
 from run_assets.assets.results import OWNERS, keys
 from run_assets.contracts.tables import TABLES
-from run_assets.lab import Lab
-from run_assets.publish.wandb import Publication
+from run_assets.publish.results import FILES, publish_results
 from run_assets.refresh import write_stamp
 from run_assets.resources import LabResource
 from run_assets.store.models import models
 from run_assets.store.warehouse import build_warehouse
 
 REPORT = dg.AssetKey(["reports", "report"])
-STATS = ("stats.interval_estimates", "stats.performance_profiles", "stats.comparisons")
-TABLE_KEYS = {
-    "stats.interval_estimates": "iqm_comparison",
-    "stats.performance_profiles": "performance_profiles",
-    "stats.comparisons": "comparisons",
-}
 _INPUTS = [name for name, one in TABLES.items() if one.layout != "none"]
 
 
@@ -51,46 +44,20 @@ def warehouse(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-ar
     group_name="published",
     kinds={"wandb"},
     owners=OWNERS,
-    deps=[*keys([*STATS, "stats.scores", "marts.runs"]), REPORT],
+    deps=[*keys([*FILES, "raw.artifacts"]), REPORT],
 )
 def wandb(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One W&B run per change: comparison tables, plots and a dataset artifact."""
-    from run_assets.publish.wandb import publish_if_changed
-
-    found, target = lab.lab, lab.lab.config.publish.wandb
-    published = publish_if_changed(
-        publication(found),
-        mode=target.mode,
-        project=target.project,
-        entity=target.entity,
-        folder=found.config.data_path / "published" / "wandb",
-        name="run_assets",
-    )
-    metadata: dict[str, Any] = {"mode": target.mode, "is_new": published is not None}
+    published = publish_results(lab.lab, datetime.now(UTC).date())
+    metadata: dict[str, Any] = {"mode": lab.lab.config.publish.wandb.mode}
+    metadata["is_new"] = published is not None and published.is_new
     if published is not None:
         metadata["run_path"] = published.run_path
         metadata["folder"] = dg.MetadataValue.path(str(published.folder))
+        metadata["inputs"] = published.inputs
+        if published.url:
+            metadata["url"] = dg.MetadataValue.url(published.url)
     return dg.MaterializeResult(metadata=metadata)
-
-
-def publication(lab: Lab) -> Publication:
-    """What the W&B run shows: statistics, their plots and the tables behind them."""
-    from run_assets.reports.drawing import png
-
-    frames = {name: lab.lake.read(name) for name in (*STATS, "marts.runs")}
-    figures = sorted((lab.reports / "latest" / "figures").glob("*.svg"))
-    runs = frames["marts.runs"]
-    return Publication(
-        tables={TABLE_KEYS[name]: frames[name] for name in STATS},
-        images={file.stem: png(file.read_text(encoding="utf-8")) for file in figures},
-        files={
-            f"{name}.parquet": lab.lake.path(part)
-            for name in (*STATS, "stats.scores", "marts.runs")
-            for part in lab.lake.parts(name)
-        },
-        summary={"runs": runs.height, "analyses": len(lab.config.analyses)},
-        config={"run_assets_version": __version__},
-    )
 
 
 @dg.asset(

@@ -1,11 +1,11 @@
 """What every command is given: the lab, and where progress goes."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -34,11 +34,11 @@ class Session:
     project: str | None
     quiet: bool
 
-    def lab(self) -> "Lab":
-        """The lab of the config file."""
+    def lab(self, flags: Mapping[str, Any] | None = None) -> "Lab":
+        """The lab of the config file; dotted keys of ``flags`` win over the file."""
         from run_assets.lab import open as open_lab
 
-        return open_lab(self.config)
+        return open_lab(self.config, flags)
 
     def note(self, text: str) -> None:
         """Say something that is not data."""
@@ -52,11 +52,11 @@ class Session:
 
     def refresh(self, lab: "Lab", selection: "Selection | None" = None) -> "Refreshed":
         """Refresh with bars on stderr."""
-        with self._progress(lab, "refreshing"):
+        with self.progress(lab, "refreshing"):
             return lab.refresh(selection=selection)
 
     @contextmanager
-    def _progress(self, lab: "Lab", what: str) -> Iterator[None]:
+    def progress(self, lab: "Lab", what: str) -> Iterator[None]:
         """Bars on stderr: one for the whole, one for each thing ``lab`` tells of."""
         if self.quiet or not sys.stderr.isatty():
             yield

@@ -15,6 +15,7 @@ from typing import Any
 from run_assets.config import WandbApi
 from run_assets.digests import digest_of
 from run_assets.errors import NotFoundError
+from run_assets.own_runs import is_own_run
 from run_assets.sources.wandb_api_client import WandbClient, web_address
 from run_assets.sources.wandb_api_queries import RUNS, existence_query
 from run_assets.sources.wandb_records import json_text
@@ -94,7 +95,7 @@ class ListedRun:
     @property
     def is_own(self) -> bool:
         """We published it ourselves."""
-        return self.raw_config.get("run_assets") is True
+        return is_own_run(self.raw_config)
 
     def columns(self) -> dict[str, Any]:
         """Columns of ``raw.runs`` that a listing knows."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from run_assets.errors import NotFoundError
+from run_assets.own_runs import is_own_run
 from run_assets.sources.wandb_facts import RunFacts, fold
 from run_assets.sources.wandb_log import HEADER, Record, read_records
 from run_assets.sources.wandb_records import parse_record
@@ -178,7 +179,7 @@ def read_header(path: Path) -> RunHeader:
         created_at=created_at(head.facts, path, modified_at),
         is_resumed=head.is_resumed,
         first_record_digest=head.digest,
-        is_own=head.facts.config.get("run_assets") is True,
+        is_own=is_own_run(head.facts.config),
         problem=problem,
     )
 

@@ -2,11 +2,9 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,28 +22,12 @@ from run_assets.errors import (
     UsageError,
 )
 from run_assets.publish import wandb as publisher
-from run_assets.publish.wandb import (
-    Mode,
-    Publication,
-    PublishedRun,
-    publish,
-    publish_if_changed,
-)
+from run_assets.publish.content import Publication
+from run_assets.publish.wandb import Mode, PublishedRun, Target, publish_if_changed
 from run_assets.sources.wandb_files import RunFile, read_run
+from tests.support.publications import make_publication, png
 
 KEY = "canary" + "0" * 34
-
-
-def png(width: int = 2, height: int = 1) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + check
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    body = zlib.compress(b"".join(b"\0" + b"\xff" * width for _ in range(height)))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        [chunk(b"IHDR", head), chunk(b"IDAT", body), chunk(b"IEND", b"")]
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -64,27 +46,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data" / "published" / "wandb"
 
 
-def make_publication(place: Path) -> Publication:
-    runs = place / "runs.parquet"
-    pl.DataFrame({"run_path": ["lab/maze/a"]}).write_parquet(runs)
-    intervals = pl.DataFrame(
-        {
-            "group_name": ["sarsa", "</script>; drop table x"],
-            "estimate": [0.5, None],
-            "ci_high": [float("nan"), float("inf")],
-            "notes": [["a", "b"], None],
-            "at": [datetime(2026, 1, 2, tzinfo=UTC), None],
-        }
-    )
-    return Publication(
-        tables={"iqm_comparison": intervals, "comparisons": intervals.head(0)},
-        images={"iqm_plot": png()},
-        files={"marts/runs.parquet": runs},
-        summary={"n_runs": 1},
-        config={"code_version": "0.1.0"},
-    )
-
-
 @pytest.fixture
 def publication(tmp_path: Path) -> Publication:
     return make_publication(tmp_path)
@@ -93,14 +54,8 @@ def publication(tmp_path: Path) -> Publication:
 def put(
     publication: Publication, folder: Path, mode: Mode = "offline"
 ) -> PublishedRun | None:
-    return publish_if_changed(
-        publication,
-        mode=mode,
-        project="metta-analysis",
-        entity=None,
-        folder=folder,
-        name="night of 2026-01-02",
-    )
+    target = Target(mode, "metta-analysis", None, folder, "night of 2026-01-02")
+    return publish_if_changed(publication, target)
 
 
 def run_file(published: PublishedRun) -> Path:
@@ -200,7 +155,9 @@ def test_the_artifact_holds_the_parquet_files(
     (row,) = artifacts.filter(pl.col("artifact_type") == "dataset").to_dicts()
     assert (row["direction"], row["artifact_name"]) == ("logged", "processed_runs")
     size = publication.files["marts/runs.parquet"].stat().st_size
-    assert row["files"] == [{"name": "marts/runs.parquet", "size_bytes": size}]
+    sizes = {file["name"]: file["size_bytes"] for file in row["files"]}
+    assert sizes.keys() == {"marts/runs.parquet", "publication.json"}
+    assert sizes["marts/runs.parquet"] == size
     staged = published.folder.parent.glob("staging/*/*/*/*")
     copies = [file.read_bytes() for file in staged]
     assert publication.files["marts/runs.parquet"].read_bytes() in copies
@@ -228,7 +185,10 @@ def test_nothing_changed_means_nothing_is_published(
     assert put(publication, folder)
     again = replace(publication, tables=dict(publication.tables))
 
-    assert put(again, folder) is None
+    repeated = put(again, folder)
+
+    assert repeated
+    assert not repeated.is_new
     assert len(runs_in(folder)) == 1
 
 
@@ -350,7 +310,7 @@ def test_a_silent_server_is_given_up(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with silent_server() as url:
         monkeypatch.setenv("WANDB_BASE_URL", url)
-        with pytest.raises(TryAgainError, match="in 3 s"):
+        with pytest.raises(TryAgainError, match="in time"):
             put(publication, folder, "online")
     assert not (folder / ".publishing").exists()
 
@@ -372,11 +332,10 @@ def test_bad_content_is_named_before_anything_is_sent(
 KILLED = """
 import sys
 from pathlib import Path
-from run_assets.publish.wandb import Publication, publish_if_changed
-publish_if_changed(
-    Publication(summary={"n_runs": 1}), mode="offline", project="metta-analysis",
-    entity=None, folder=Path(sys.argv[1]), name="night",
-)
+from run_assets.publish.content import Publication
+from run_assets.publish.wandb import Target, publish_if_changed
+target = Target("offline", "metta-analysis", None, Path(sys.argv[1]), "night")
+publish_if_changed(Publication(summary={"n_runs": 1}), target)
 """
 
 
@@ -397,21 +356,9 @@ def test_a_kill_while_publishing_does_not_block_the_next(
 
     recorded = json.loads((folder.parent / "last_publication.json").read_text())
     assert runs_in(folder) == [Path(recorded["folder"]).name]
-    assert put(Publication(summary={"n_runs": 1}), folder) is None
+    repeated = put(Publication(summary={"n_runs": 1}), folder)
+    assert repeated
+    assert not repeated.is_new
     assert not (folder / ".publishing").exists()
     (run,) = folder.glob("offline-run-*/run-*.wandb")
     assert read_run(run, now=datetime.now(UTC)).run_state == "finished"
-
-
-def test_publish_itself_always_publishes(folder: Path) -> None:
-    for _ in range(2):
-        assert publish(
-            Publication(),
-            mode="offline",
-            project="p",
-            entity="me",
-            folder=folder,
-            name="x",
-        )
-    assert len(runs_in(folder)) == 2
-    assert not (folder.parent / "last_publication.json").exists()

@@ -655,6 +655,29 @@ def test_a_wrong_key_is_refused(tmp_path: Path) -> None:
             client("viewer", timeout=5)
 
 
+def test_a_run_of_a_closed_entity_is_refused(
+    server: WandbServer, sdk: SdkClient
+) -> None:
+    server.switches.closed_entities = ("team",)
+    with pytest.raises(SdkError, match="permission denied"):
+        sdk("log", project="shut", entity="team", rows=[])
+    assert ("team", "shut") not in server.store.projects
+
+
+def test_what_a_run_published_comes_back_whole(sdk: SdkClient) -> None:
+    table = {"columns": ["name", "score"], "data": [["a", 1.5], ["b", None]]}
+    run = sdk("log", project="whole", rows=[{"x": 1}], table=table)["id"]
+    told = sdk("publication", path=f"me/whole/{run}", dataset="d")
+    assert told["tables"] == {"table": table}
+    path = told["summary"]["table"]["path"]
+    assert told["media"] == {path: told["summary"]["table"]["sha256"]}
+    logged = sdk("log_artifact", project="whole", name="d", text="one", aliases=["x"])
+    told = sdk("publication", path=f"me/whole/{logged['run']}", dataset="d")
+    assert [(one["version"], one["aliases"]) for one in told["versions"]] == [
+        ("v0", ["latest", "x"])
+    ]
+
+
 def test_unknown_fields_are_null_and_counted(tmp_path: Path) -> None:
     with wandb_server(tmp_path) as server:
         assert ask(server, "query Q { viewer { shoeSize } }", {}) == {

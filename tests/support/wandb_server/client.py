@@ -4,6 +4,7 @@ A process start costs a second, so one `SdkClient` makes many calls; each readin
 uses a fresh `Api`, since an `Api` object caches runs.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -249,11 +250,67 @@ def table(path: str) -> JsonObject:
     return {"columns": found.columns, "data": found.data}
 
 
+def publication(path: str, dataset: str) -> JsonObject:
+    """What a run shows: its tables, media files, datasets and the artifacts it used."""
+    import wandb
+
+    run = wandb.Api(timeout=TIMEOUT_SECONDS).run(path)
+    logged = list(run.logged_artifacts())
+    with tempfile.TemporaryDirectory() as folder:
+        media = {
+            file.name: _digest(file.download(root=folder, replace=True).name)
+            for file in run.files()
+            if file.name.startswith("media/")
+        }
+    return {
+        "state": run.state,
+        "url": run.url,
+        "job_type": run.job_type,
+        "name": run.name,
+        "config": dict(run.config),
+        "summary": run.summary._json_dict,
+        "media": media,
+        "tables": dict(
+            _table(artifact) for artifact in logged if artifact.type == "run_table"
+        ),
+        "versions": [_version(one) for one in logged if one.name.startswith(dataset)],
+        "used": sorted(artifact.name for artifact in run.used_artifacts()),
+    }
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _table(artifact: Any) -> tuple[str, JsonObject]:
+    [name] = [name for name in artifact.manifest.entries if name.endswith(".json")]
+    found = artifact.get(name)
+    content = {"columns": found.columns, "data": found.data}
+    return name.removesuffix(".table.json"), content
+
+
+def _version(artifact: Any) -> JsonObject:
+    with tempfile.TemporaryDirectory() as folder:
+        artifact.download(root=folder, skip_cache=True)
+        files = {
+            str(path.relative_to(folder)): _digest(str(path))
+            for path in Path(folder).rglob("*")
+            if path.is_file()
+        }
+    return {
+        "version": artifact.version,
+        "type": artifact.type,
+        "aliases": sorted(artifact.aliases),
+        "metadata": artifact.metadata,
+        "files": files,
+    }
+
+
 COMMANDS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        *(delete, edit, exports, log, log_artifact, names, read, rows),
-        *(samples, system_metrics, table, use_artifact, viewer),
+        *(delete, edit, exports, log, log_artifact, names, publication, read),
+        *(rows, samples, system_metrics, table, use_artifact, viewer),
     )
 }
 

@@ -30,7 +30,11 @@ Node = dict[str, Any]
 
 
 class GraphQLRefusalError(Exception):
-    """An error that the server reports inside a GraphQL answer."""
+    """An error that the server reports inside a GraphQL answer with some status."""
+
+    def __init__(self, message: str, status: int = 200) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 RENAMED = {"input": "given", "id": "identifier"}

@@ -115,7 +115,8 @@ def _graphql(backend: Backend, asked: Call) -> Reply:
             )
             return json_reply({"data": data})
     except GraphQLRefusalError as error:
-        return json_reply({"errors": [{"message": str(error)}], "data": None})
+        content = {"errors": [{"message": str(error)}], "data": None}
+        return json_reply(content, error.status)
 
 
 def _file_stream(backend: Backend, asked: Call) -> Reply:

@@ -51,6 +51,7 @@ class Switches:
         retry_after_is_date: Whether Retry-After is an HTTP date, not seconds.
         timestamp_suffix: What follows the seconds of a time.
         features: Server features that the SDK may use.
+        closed_entities: Entities in which the key may create or edit no run.
     """
 
     nan_in_history: NanEncoding = "literal"
@@ -68,3 +69,4 @@ class Switches:
     retry_after_is_date: bool = False
     timestamp_suffix: Literal["", "Z"] = "Z"
     features: tuple[str, ...] = FEATURES
+    closed_entities: tuple[str, ...] = ()

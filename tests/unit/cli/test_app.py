@@ -21,7 +21,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     """Run ``tables`` while opening the lab raises."""
 
     def called(error: BaseException, *words: str) -> Answer:
-        def fail(_path: object = None) -> object:
+        def fail(*_: object) -> object:
             raise error
 
         monkeypatch.setattr(lab_module, "open", fail)

@@ -111,6 +111,9 @@ def _log_line(numbered: tuple[int, str]) -> Node:
 def upsert(backend: Backend, given: dict[str, Any]) -> Node:
     """Create a run, take it up again, or edit it."""
     given = {name: value for name, value in given.items() if value is not None}
+    if given.get("entityName", viewer.ENTITY) in backend.switches.closed_entities:
+        message = "permission denied"
+        raise GraphQLRefusalError(message, status=403)
     run = _existing(backend, given)
     is_new = run is None
     if run is None:
