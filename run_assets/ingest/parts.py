@@ -94,21 +94,26 @@ class _Rows:
     """What a part will hold, per table.
 
     Attributes:
+        runs: Rows of ``raw.runs`` of runs that were read.
         added: Values of the history of the run that was read last.
     """
 
     frames: dict[str, list[pl.DataFrame]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    runs: list[dict[str, Any]] = field(default_factory=list)
     added: int = 0
 
     def add(self, name: str, run_path: str, frame: pl.DataFrame) -> None:
         if not frame.is_empty():
-            keyed = frame.lazy().with_columns(pl.lit(run_path).alias("run_path"))
-            self.frames[name].append(fitted(keyed, name).collect())
+            path = pl.repeat(run_path, frame.height, dtype=pl.String, eager=True)
+            keyed = frame.with_columns(path.alias("run_path"))
+            self.frames[name].append(fitted(keyed, name))
 
     def joined(self, name: str) -> pl.DataFrame:
         frames = [empty(name), *self.frames.pop(name, [])]
+        if name == "raw.runs":
+            frames.append(pl.DataFrame(self.runs, schema=schema_of(table(name))))
         return _by_metric(frames) if name == "raw.history" else pl.concat(frames)
 
 
@@ -301,8 +306,7 @@ class PartWriter:
             "is_deleted": False,
             "fetched_at": self.now,
         }
-        frame = pl.DataFrame([run], schema=schema_of(table("raw.runs")))
-        self.rows.frames["raw.runs"].append(frame)
+        self.rows.runs.append(run)
         self.rows.add("raw.system_metrics", path, content.system_metrics)
         self.rows.add("raw.artifacts", path, content.artifacts)
         self.rows.add("raw.metric_definitions", path, content.metric_definitions)

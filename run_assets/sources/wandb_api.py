@@ -7,7 +7,7 @@ as rows) and ``wandb_api_reading.py`` (from the disk into the lake).
 """
 
 import shutil
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -30,7 +30,12 @@ from run_assets.sources.wandb_api_client import (
     server_address,
     web_address,
 )
-from run_assets.sources.wandb_api_fetch import fetch_folder, fetch_run
+from run_assets.sources.wandb_api_fetch import (
+    Fetched,
+    KnownHistory,
+    fetch_folder,
+    fetch_run,
+)
 from run_assets.sources.wandb_api_listing import ListedRun, list_runs, vanished_runs
 from run_assets.sources.wandb_api_reading import ApiReading, known_history
 
@@ -75,11 +80,13 @@ class Listing:
             history is not None
             and known is not None
             and known.server_rows == listed.row_count == history.rows
-            and known.heartbeat_at == listed.columns()["heartbeat_at"]
+            and known.heartbeat_at == listed.heartbeat_at
         )
         folder = fetch_folder(self.incoming, listed, history)
-        fetch = partial(
-            fetch_run, self.client, listed, history, folder, is_still=is_still
+        arrival = _Arrival(
+            listed,
+            history,
+            partial(fetch_run, self.client, listed, history, folder, is_still=is_still),
         )
         return ChangedRun(
             run_path=run_path,
@@ -91,9 +98,9 @@ class Listing:
             locations=(location(listed),),
             estimated_rows=listed.row_count * max(1, len(listed.summary)),
             reason=reason,
-            read=lambda _now, after: ApiReading(listed, fetch(), known_history(after)),
+            read=arrival.read,
             progress_json=known.progress_json if history and known else None,
-            fetch=fetch,
+            fetch=arrival.fetch,
             release=partial(_release, folder),
         )
 
@@ -112,6 +119,25 @@ class Listing:
             reason="deleted",
             read=_unreadable,
         )
+
+
+@dataclass
+class _Arrival:
+    """A run that is fetched, and decoded if it is small, before it is read."""
+
+    listed: ListedRun
+    known: KnownHistory | None
+    bring: Callable[[], Fetched]
+    _ready: ApiReading | None = None
+
+    def fetch(self) -> None:
+        reading = ApiReading(self.listed, self.bring(), self.known)
+        reading.decode_if_small()
+        self._ready = reading
+
+    def read(self, _now: datetime, _after: str | None) -> RunReading:
+        ready, self._ready = self._ready, None
+        return ready or ApiReading(self.listed, self.bring(), self.known)
 
 
 def location(listed: ListedRun) -> Location:

@@ -72,6 +72,11 @@ class ListedRun:
         return instant(self.node.get("createdAt")) or datetime.fromtimestamp(0, UTC)
 
     @property
+    def heartbeat_at(self) -> datetime | None:
+        """When it was last heard of (UTC)."""
+        return instant(self.node.get("heartbeatAt"))
+
+    @property
     def row_count(self) -> int:
         """History rows that the server counts."""
         return int(self.node.get("historyLineCount") or 0)
@@ -111,7 +116,7 @@ class ListedRun:
             "notes": node.get("notes") or None,
             "run_state": run_state(node.get("state")),
             "created_at": self.created_at,
-            "heartbeat_at": instant(node.get("heartbeatAt")),
+            "heartbeat_at": self.heartbeat_at,
             "runtime_seconds": _runtime_seconds(self.summary),
             "config_json": json_text(_without_internal(config)),
             "summary_json": json_text(_without_internal(self.summary)),

@@ -47,6 +47,7 @@ class ApiReading:
     fetched: Fetched
     known: KnownHistory | None
     _last: KnownHistory = field(init=False)
+    _decoded: list[pl.DataFrame] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._last = KnownHistory(self.fetched.rows, -1, "")
@@ -58,8 +59,17 @@ class ApiReading:
         """The rows come after those that the lake holds."""
         return self.fetched.is_continued
 
+    def decode_if_small(self) -> None:
+        """Decode now, in this thread, what takes little memory."""
+        if self.fetched.rows * len(self.fetched.counts) <= PIECE_VALUES:
+            self._decoded = list(self.history())
+
     def history(self) -> Iterator[pl.DataFrame]:
         """Pieces of history in the order of their steps."""
+        if self._decoded is not None:
+            decoded, self._decoded = self._decoded, None
+            yield from decoded
+            return
         decoder = Decoder(self.fetched.counts)
         pieces = (
             self._mixed(decoder) if self.fetched.is_mixed else self._pieces(decoder)
@@ -148,6 +158,8 @@ def _machine(metadata: dict[str, Any], listed: ListedRun) -> dict[str, Any]:
 
 
 def _system_metrics(events: list[str], started: datetime) -> pl.DataFrame:
+    if not events:
+        return SYSTEM_METRICS.to_frame()
     samples = []
     for line in events:
         event = json.loads(line)
@@ -185,7 +197,7 @@ def _artifacts(nodes: dict[str, list[Any]]) -> pl.DataFrame:
         for direction, found in nodes.items()
         for node in found
     ]
-    frame = pl.DataFrame(rows, schema=ARTIFACTS)
+    frame = pl.DataFrame(rows, schema=ARTIFACTS) if rows else ARTIFACTS.to_frame()
     return frame.with_row_index("sequence")
 
 

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -295,16 +296,15 @@ def export_pieces(
     Yields:
         A piece, and the greatest step of its rows.
     """
-    scan = pl.scan_parquet(path, glob=False)
-    width = max(1, len(scan.collect_schema()))
-    rows = max(1, piece_values // width)
-    first, wide = 0, scan.head(rows).collect()
-    while not wide.is_empty():
+    about = pl.scan_parquet(path, glob=False)
+    rows = max(1, piece_values // max(1, len(about.collect_schema())))
+    for first in count(0, rows):
+        wide = about.slice(first, rows).collect()
+        if wide.is_empty():
+            break
         yield long_frame(wide, decoder), _last(wide[STEP].cast(pl.Int64))
         if wide.height < rows:
             break
-        first += rows
-        wide = scan.slice(first, rows).collect()
 
 
 def _last(steps: pl.Series) -> int:
@@ -317,9 +317,17 @@ def long_frame(wide: pl.DataFrame, decoder: Decoder) -> pl.DataFrame:
     plain = [name for name in names if _is_plain(wide[name])]
     frames = [_plain_values(wide, plain)] if plain else []
     if others := [name for name in names if name not in plain]:
-        index = wide.select(_index_columns(wide))
+        index = wide.select(_index_columns(wide)).rename(_INDEX)
         frames += [_decoded_values(index, wide[name], decoder) for name in others]
     return pl.concat(frames) if frames else HISTORY.to_frame()
+
+
+_INDEX = {
+    "\0step": "step",
+    "\0logged_at": "logged_at",
+    "\0runtime_seconds": "runtime_seconds",
+}
+"""Names while columns lie beside metrics, of which one may be called `step`."""
 
 
 def _index_columns(wide: pl.DataFrame) -> list[pl.Expr]:
@@ -327,11 +335,12 @@ def _index_columns(wide: pl.DataFrame) -> list[pl.Expr]:
     is_sane = seconds.is_between(FIRST_SECOND, LAST_SECOND)
     moment = pl.when(is_sane).then((seconds * 1e6).round())
     runtime = _number_or_null(wide, RUNTIME)
-    return [
-        pl.col(STEP).cast(pl.Int64).alias("step"),
-        moment.cast(pl.Int64).cast(HISTORY["logged_at"]).alias("logged_at"),
-        pl.when(runtime.is_finite()).then(runtime).alias("runtime_seconds"),
+    columns = [
+        pl.col(STEP).cast(pl.Int64),
+        moment.cast(pl.Int64).cast(HISTORY["logged_at"]),
+        pl.when(runtime.is_finite()).then(runtime),
     ]
+    return [one.alias(name) for one, name in zip(columns, _INDEX, strict=True)]
 
 
 def _number_or_null(wide: pl.DataFrame, name: str) -> pl.Expr:
@@ -350,27 +359,16 @@ def _is_plain(column: pl.Series) -> bool:
 
 
 def _plain_values(wide: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """Columns of numbers; with a sign before their names, for one may be `step`."""
-    signed = [pl.col(name).cast(pl.Float64).alias(f"={name}") for name in names]
-    return (
+    values = [pl.col(name).cast(pl.Float64) for name in names]
+    long = (
         wide.lazy()
-        .select(*_index_columns(wide), *signed)
-        .unpivot(
-            on=[f"={name}" for name in names],
-            index=["step", "logged_at", "runtime_seconds"],
-            variable_name="metric",
-        )
-        .filter(pl.col("value").is_not_null())
-        .select(
-            pl.col("metric").str.slice(1),
-            "step",
-            "logged_at",
-            "runtime_seconds",
-            "value",
-            pl.lit(None, pl.String).alias("value_json"),
-        )
-        .collect()
+        .select(*_index_columns(wide), *values)
+        .unpivot(on=names, index=list(_INDEX), variable_name="metric")
     )
+    if any(wide[name].has_nulls() for name in names):
+        long = long.filter(pl.col("value").is_not_null())
+    text = pl.lit(None, pl.String).alias("value_json")
+    return long.rename(_INDEX).with_columns(text).select(HISTORY.names()).collect()
 
 
 def _decoded_values(

@@ -195,6 +195,7 @@ class Lake:
             frame.write_parquet(
                 path,
                 compression="zstd",
+                compression_level=1,
                 statistics=True,
                 row_group_size=_ROW_GROUP,
                 metadata=metadata,
@@ -275,7 +276,9 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 def fitted(frame: Frame, name: str) -> Frame:
     """A frame with the columns of today's contract, whatever its file's was."""
-    schema, known = schema_of(table(name)), set(frame.collect_schema())
+    schema, known = schema_of(table(name)), frame.collect_schema()
+    if known == schema:
+        return frame
     return frame.select(
         (pl.col(column) if column in known else pl.lit(None)).cast(kind).alias(column)
         for column, kind in schema.items()
