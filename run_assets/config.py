@@ -83,9 +83,13 @@ class Interval(_Strict):
 class Comparison(_Strict):
     """How groups are tested against each other."""
 
-    test: Literal["wilcoxon", "mannwhitney", "ttest", "welch"] = "mannwhitney"
+    test: Literal["wilcoxon", "mannwhitney", "ttest", "welch", "permutation"] = (
+        "mannwhitney"
+    )
     correction: Literal["holm", "bonferroni", "bh", "none"] = "holm"
     paired_by: Literal["task"] | None = None
+    effect: Literal["cohen_d", "cliffs_delta"] = "cohen_d"
+    alternative: Literal["two-sided", "less", "greater"] = "two-sided"
 
 
 class Analysis(_Strict):

@@ -171,5 +171,8 @@ def _comparisons(analysis: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
         test=comparison.test,
         correction=comparison.correction,
         paired_by=comparison.paired_by,
+        effect=comparison.effect,
+        alternative=comparison.alternative,
+        seed=analysis.interval.seed,
         confidence=analysis.interval.confidence,
     )

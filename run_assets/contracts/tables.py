@@ -279,8 +279,8 @@ _ALL = (
         "analysis and unordered pair of groups",
         "analysis group_x group_y",
         """
-        analysis group_x group_y test statistic p_value p_adjusted correction
-        mean_difference ci_low ci_high confidence effect effect_size n_x n_y notes
+        analysis group_x group_y test alternative statistic p_value p_adjusted
+        correction mean_difference ci_low ci_high confidence effect effect_size n_x n_y notes
         """,
         "single",
         own_columns={

@@ -44,6 +44,7 @@ TESTS = {
     "mannwhitney": "Mann-Whitney U test",
     "ttest": "Student's t-test",
     "welch": "Welch's t-test",
+    "permutation": "permutation test",
 }
 CORRECTIONS = {
     "holm": "Holm",
@@ -243,11 +244,13 @@ def _method(analysis: AnalysisContent) -> str:
     paired = f", paired by {config.comparison.paired_by}" * bool(
         config.comparison.paired_by
     )
+    one_sided = config.comparison.alternative != "two-sided"
+    sided = f", one-sided ({config.comparison.alternative})" * one_sided
     return (
         f"{percent(how.confidence)} intervals of the groups: {how.method} stratified "
         f"bootstrap, {how.resamples:,} resamples, seed {how.seed}; of the differences: "
         "t intervals, not corrected for the number of comparisons. "
-        f"Test: {TESTS[config.comparison.test]}{paired}, "
+        f"Test: {TESTS[config.comparison.test]}{paired}{sided}, "
         f"{CORRECTIONS[config.comparison.correction]} correction. "
         "Better or worse is said only where the test and the interval of the "
         "difference agree; unclear does not mean equal."

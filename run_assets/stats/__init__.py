@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from run_assets.stats.corrections import adjust_p_values
     from run_assets.stats.intervals import interval_estimates
     from run_assets.stats.normalization import normalize
+    from run_assets.stats.paired import paired_difference
+    from run_assets.stats.pass_rates import pass_at_k, pass_hat_k
     from run_assets.stats.profiles import performance_profiles
 
 __all__ = [
@@ -31,6 +33,9 @@ __all__ = [
     "compare_groups",
     "interval_estimates",
     "normalize",
+    "paired_difference",
+    "pass_at_k",
+    "pass_hat_k",
     "performance_profiles",
 ]
 
@@ -40,6 +45,9 @@ _HOMES = {
     "compare_groups": "comparisons",
     "interval_estimates": "intervals",
     "normalize": "normalization",
+    "paired_difference": "paired",
+    "pass_at_k": "pass_rates",
+    "pass_hat_k": "pass_rates",
     "performance_profiles": "profiles",
 }
 

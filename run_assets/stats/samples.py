@@ -117,10 +117,20 @@ def select_group(groups: Mapping[str, GroupScores], name: str) -> GroupScores:
     Raises:
         UsageError: There is none; the message names the nearest or the known ones.
     """
-    if name not in groups:
-        message = f"no group {name!r} in the scores{did_you_mean(name, groups)}"
-        raise UsageError(message)
+    check_group(name, groups)
     return groups[name]
+
+
+def check_group(name: str, groups: Iterable[str]) -> None:
+    """Refuse a group that has no row.
+
+    Raises:
+        UsageError: The message names the nearest or the known ones.
+    """
+    known = set(groups)
+    if name not in known:
+        message = f"no group {name!r} in the scores{did_you_mean(name, known)}"
+        raise UsageError(message)
 
 
 def coverage_notes(layout: Strata, all_tasks: Iterable[str | None]) -> list[str]:
@@ -173,7 +183,7 @@ def _canonical(scores: pl.DataFrame, columns: ScoreColumns) -> pl.DataFrame:
     given = {role: name for role, name in sources.items() if name is not None}
     check_columns(scores, [*given.values(), columns.score], columns.score)
     for role in ("group_name", "run", "pair"):
-        _refuse_null(scores, given.get(role))
+        refuse_null(scores, given.get(role))
     row_number = pl.int_range(pl.len()).cast(pl.String)
     absent = {"task": pl.lit(None, pl.String), "pair": pl.lit(""), "run": row_number}
     return scores.select(
@@ -187,7 +197,12 @@ def _canonical(scores: pl.DataFrame, columns: ScoreColumns) -> pl.DataFrame:
     )
 
 
-def _refuse_null(scores: pl.DataFrame, column: str | None) -> None:
+def refuse_null(scores: pl.DataFrame, column: str | None) -> None:
+    """Refuse rows without a name in a column; None is no column.
+
+    Raises:
+        UsageError: How many there are.
+    """
     if column is None:
         return
     n_null = scores[column].null_count()
@@ -202,7 +217,7 @@ def _refuse_null(scores: pl.DataFrame, column: str | None) -> None:
 def _group_scores(name: str, rows: pl.DataFrame) -> GroupScores:
     usable = rows.filter(pl.col("score").is_finite()).sort(*_KEYS, "score")
     runs = usable.group_by(_KEYS, maintain_order=True).agg(pl.col("score").mean())
-    notes = [*_left_out(rows["score"]), *_merged(usable.height, runs.height)]
+    notes = [*left_out_notes(rows["score"]), *_merged(usable.height, runs.height)]
     return GroupScores(
         name=name,
         runs=runs.select("task", "pair", "run", "score").sort("task", "score", "run"),
@@ -210,7 +225,8 @@ def _group_scores(name: str, rows: pl.DataFrame) -> GroupScores:
     )
 
 
-def _left_out(scores: pl.Series) -> list[str]:
+def left_out_notes(scores: pl.Series) -> list[str]:
+    """What a reader must know about scores that are no finite numbers."""
     n_infinite = int(scores.is_infinite().sum())
     n_missing = scores.null_count() + int(scores.is_nan().sum())
     if not (n_infinite or n_missing):

@@ -9,7 +9,8 @@ import pytest
 
 from run_assets import stats
 from run_assets.stats import aggregate, corrections, intervals, normalization
-from run_assets.stats.significance import EFFECTS, TESTS
+from run_assets.stats.comparisons import TESTS
+from run_assets.stats.significance import ALTERNATIVES, EFFECTS
 
 PAGE = Path(__file__).parents[3] / "docs" / "statistics.md"
 
@@ -34,6 +35,7 @@ def test_the_example_prints_what_the_page_shows() -> None:
         *corrections.CORRECTIONS,
         *TESTS,
         *EFFECTS,
+        *ALTERNATIVES,
     ],
 )
 def test_every_public_name_and_option_is_explained(name: str) -> None:
