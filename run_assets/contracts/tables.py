@@ -280,7 +280,8 @@ _ALL = (
         "analysis group_x group_y",
         """
         analysis group_x group_y test alternative statistic p_value p_adjusted
-        correction mean_difference ci_low ci_high confidence effect effect_size n_x n_y notes
+        correction mean_difference ci_low ci_high confidence effect effect_size n_x n_y
+        notes
         """,
         "single",
         own_columns={

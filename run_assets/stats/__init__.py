@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from run_assets.stats.comparisons import compare_groups
     from run_assets.stats.corrections import adjust_p_values
+    from run_assets.stats.gaps import optimality_gaps
     from run_assets.stats.intervals import interval_estimates
     from run_assets.stats.normalization import normalize
     from run_assets.stats.paired import paired_difference
     from run_assets.stats.pass_rates import pass_at_k, pass_hat_k
+    from run_assets.stats.planning import required_runs
     from run_assets.stats.profiles import performance_profiles
 
 __all__ = [
@@ -33,10 +35,12 @@ __all__ = [
     "compare_groups",
     "interval_estimates",
     "normalize",
+    "optimality_gaps",
     "paired_difference",
     "pass_at_k",
     "pass_hat_k",
     "performance_profiles",
+    "required_runs",
 ]
 
 # Loaded on first use: commands that only print help must not pay for numpy and polars.
@@ -45,10 +49,12 @@ _HOMES = {
     "compare_groups": "comparisons",
     "interval_estimates": "intervals",
     "normalize": "normalization",
+    "optimality_gaps": "gaps",
     "paired_difference": "paired",
     "pass_at_k": "pass_rates",
     "pass_hat_k": "pass_rates",
     "performance_profiles": "profiles",
+    "required_runs": "planning",
 }
 
 

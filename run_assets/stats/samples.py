@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from run_assets.errors import UsageError, did_you_mean
+from run_assets.stats.replication import check_unit, replication_notes
 
 FEW_RUNS = 5
 """Below this many runs per task, intervals cover clearly less than they promise."""
@@ -84,7 +85,7 @@ def read_groups(scores: pl.DataFrame, columns: ScoreColumns) -> list[GroupScores
 
     A score that is null, NaN or infinite does not count, and the notes say how many
     there were. Several rows of one run in one task are averaged first: the run is the
-    unit of replication, its episodes or steps are not.
+    unit of replication, its episodes or steps are not (see ``replication``).
 
     Args:
         scores: One row per run and task, ragged allowed.
@@ -94,8 +95,10 @@ def read_groups(scores: pl.DataFrame, columns: ScoreColumns) -> list[GroupScores
         One item per group; a group without a usable score is kept, with no runs.
 
     Raises:
-        UsageError: A column is missing or not numeric, or a group or run has no name.
+        UsageError: A column is missing or not numeric, a group or run has no name, or
+            rows that a column shows to be parts of runs are to count as runs.
     """
+    check_unit(scores, columns.group, columns.task, columns.replicate)
     parts = _canonical(scores, columns).partition_by("group_name", as_dict=True)
     by_name = sorted((str(name), part) for (name,), part in parts.items())
     return [_group_scores(name, part) for name, part in by_name]
@@ -217,7 +220,11 @@ def refuse_null(scores: pl.DataFrame, column: str | None) -> None:
 def _group_scores(name: str, rows: pl.DataFrame) -> GroupScores:
     usable = rows.filter(pl.col("score").is_finite()).sort(*_KEYS, "score")
     runs = usable.group_by(_KEYS, maintain_order=True).agg(pl.col("score").mean())
-    notes = [*left_out_notes(rows["score"]), *_merged(usable.height, runs.height)]
+    notes = [
+        *left_out_notes(rows["score"]),
+        *_merged(usable.height, runs.height),
+        *replication_notes(usable, runs),
+    ]
     return GroupScores(
         name=name,
         runs=runs.select("task", "pair", "run", "score").sort("task", "score", "run"),
