@@ -24,6 +24,7 @@ dev: .venv/.installed
 bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/wandb_files.py
 	$(BIN)/python benchmarks/refresh.py
+	$(BIN)/python benchmarks/family_wise_error.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py

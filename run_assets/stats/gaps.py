@@ -146,11 +146,18 @@ def _of_one_task(
     found = gaps.with_columns(pl.lit(optimum).alias("optimum"))
     if optimum > 0:
         found = found.with_columns(
-            gap_rate=pl.col("estimate") / optimum,
-            rate_ci_low=pl.col("ci_low") / optimum,
-            rate_ci_high=pl.col("ci_high") / optimum,
+            gap_rate=_shares(found["estimate"], optimum),
+            rate_ci_low=_shares(found["ci_low"], optimum),
+            rate_ci_high=_shares(found["ci_high"], optimum),
         )
     return _named(found, task)
+
+
+def _shares(amounts: pl.Series, optimum: float) -> pl.Series:
+    # Not an expression: polars rounds a column and a single row over a number
+    # differently, and a group must not depend on how many there are.
+    shares = [None if one is None else one / optimum for one in amounts.to_list()]
+    return pl.Series(shares, dtype=pl.Float64)
 
 
 def _named(found: pl.DataFrame, task: str) -> pl.DataFrame:
