@@ -9,11 +9,18 @@ import reprlib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from run_assets.errors import NotFoundError, UsageError, did_you_mean
 
@@ -109,6 +116,18 @@ class Analysis(_Strict):
     comparison: Comparison = Comparison()
     curves: tuple[str, ...] = ()
     """Metrics whose learning curves the report shows; the score's metric if empty."""
+
+    @model_validator(mode="after")
+    def _optima_have_a_place(self) -> Self:
+        method = self.normalize.method
+        has_gap = "optimality_gap" in self.statistics and bool(self.optimal_scores)
+        if has_gap and method not in ("none", "bounds"):
+            msg = (
+                f"statistic optimality_gap cannot use optimal_scores with normalize "
+                f"method {method}, whose scale comes from the data; use bounds or none"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class WandbPublication(_Strict):

@@ -16,12 +16,13 @@ from run_assets.store.models import models
 from run_assets.store.warehouse import build_warehouse
 
 REPORT = dg.AssetKey(["reports", "report"])
-STATS = ("stats.interval_estimates", "stats.performance_profiles", "stats.comparisons")
 TABLE_KEYS = {
     "stats.interval_estimates": "iqm_comparison",
     "stats.performance_profiles": "performance_profiles",
     "stats.comparisons": "comparisons",
+    "stats.optimality_gaps": "optimality_gaps",
 }
+STATS = tuple(TABLE_KEYS)
 _INPUTS = [name for name, one in TABLES.items() if one.layout != "none"]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from run_assets.cli import data, labs, runs
+from run_assets.cli import data, labs, runs, stats
 from run_assets.cli.session import Session
 from run_assets.cli.terminal import safe_message
 from run_assets.errors import RunAssetsError, UsageError
@@ -28,6 +28,7 @@ app = typer.Typer(
 labs.register(app)
 data.register(app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
+app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
 app.add_typer(labs.config_app, name="config", help="The configuration.")
 
 

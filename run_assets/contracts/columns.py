@@ -166,6 +166,11 @@ COLUMNS: dict[str, Column] = {
     "mean_difference": Column("DOUBLE", "Mean of x minus mean of y"),
     "effect": Column("VARCHAR", "Name of the effect size"),
     "effect_size": Column("DOUBLE", "Effect size of x over y"),
+    "gap": Column("DOUBLE", "Mean distance below the optimum, as the score was logged"),
+    "gap_rate": Column("DOUBLE", "The gap as a share of the optimum; 0 is perfect"),
+    "rate_ci_low": Column("DOUBLE", "Lower end of the interval of gap_rate"),
+    "rate_ci_high": Column("DOUBLE", "Upper end of the interval of gap_rate"),
+    "optimum": Column("DOUBLE", "Best possible score of the task"),
     "n_x": Column("BIGINT", "Runs or pairs of x that entered the test"),
     "n_y": Column("BIGINT", "Runs or pairs of y that entered the test"),
     # published

@@ -290,6 +290,23 @@ _ALL = (
         },
     ),
     _table(
+        "stats.optimality_gaps",
+        "analysis, group and task, and one for all tasks",
+        "analysis group_name task",
+        """
+        analysis group_name task gap ci_low ci_high gap_rate rate_ci_low rate_ci_high
+        optimum confidence method n_runs n_tasks min_runs_per_task max_runs_per_task
+        resamples seed notes
+        """,
+        "single",
+        own_columns={
+            "task": Column("VARCHAR", "Stratum of the runs; * is the mean over all"),
+            "ci_low": Column("DOUBLE", "Lower end of the interval of the gap"),
+            "ci_high": Column("DOUBLE", "Upper end of the interval of the gap"),
+            "notes": _NOTES,
+        },
+    ),
+    _table(
         "published.warehouse",
         "build of this DuckDB file",
         "input_digest",

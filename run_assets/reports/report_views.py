@@ -32,6 +32,7 @@ _ADDRESSES = (
     ("Estimates and intervals", "stats.interval_estimates"),
     ("Pairwise comparisons", "stats.comparisons"),
     ("Performance profiles", "stats.performance_profiles"),
+    ("Distance from the optimum", "stats.optimality_gaps"),
     ("Learning curves", "derived.metric_curves"),
     ("Runs", "marts.runs"),
     ("What was read from where", "raw.sync_state"),

@@ -98,6 +98,7 @@ def _analysis_twin(analysis: AnalysisContent, content: ReportContent) -> dict[st
         "estimates": analysis.interval_estimates.to_dicts(),
         "comparisons": analysis.comparisons.to_dicts(),
         "performance_profiles": analysis.performance_profiles.to_dicts(),
+        "optimality_gaps": analysis.optimality_gaps.to_dicts(),
         "scores": analysis.scores.to_dicts(),
         "learning_curves": _curve_twins(analysis),
     }

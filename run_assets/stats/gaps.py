@@ -6,7 +6,7 @@ from math import isfinite
 
 import polars as pl
 
-from run_assets.errors import UsageError, did_you_mean
+from run_assets.errors import UsageError
 from run_assets.stats.intervals import interval_estimates
 from run_assets.stats.normalization import ANY_TASK
 from run_assets.stats.samples import check_columns, task_label
@@ -74,11 +74,13 @@ def optimality_gaps(  # noqa: PLR0913  every option of the analysis is one argum
     Returns:
         One row per group and task with the columns of ``SCHEMA``, and one per group
         with task ``*`` for the mean over its tasks (alone where ``task`` is None).
-        ``gap_rate`` is null where an optimum is not above 0.
+        A task without an optimum has no gap, and then there is none over all tasks: a
+        mean over the rest would be another number. ``gap_rate`` is also null where an
+        optimum is not above 0.
 
     Raises:
-        UsageError: A task of the scores has no optimum, an optimum is not finite,
-            a task is called ``*``, or an option or column is unknown.
+        UsageError: An optimum is not finite, a task is called ``*``, or an option or
+            column is unknown.
 
     >>> scores = pl.DataFrame({
     ...     "group_name": ["a"] * 4, "task": ["maze", "maze", "nav", "nav"],
@@ -96,7 +98,8 @@ def optimality_gaps(  # noqa: PLR0913  every option of the analysis is one argum
         name.fill_null(task_label(None)).alias("task"),
         pl.col(score).cast(pl.Float64).alias("score"),
     )
-    optima = _optima(frame["task"].unique().sort().to_list(), optimal)
+    tasks = frame["task"].unique().sort().to_list()
+    optima = _optima(tasks, optimal)
     estimate = partial(
         interval_estimates,
         group=group,
@@ -107,9 +110,11 @@ def optimality_gaps(  # noqa: PLR0913  every option of the analysis is one argum
         resamples=resamples,
         seed=seed,
     )
-    parts = [_over_all_tasks(frame, optima, estimate)]
+    known = {**optimal, **optima}  # those that no task has serve the suggestions
+    parts = [_over_all_tasks(frame, optima, partial(estimate, optimal=known))]
     if task is not None:
-        parts += [_of_one_task(frame, one, optima[one], estimate) for one in optima]
+        each = partial(estimate, optimal=known)
+        parts += [_of_one_task(frame, one, optima.get(one), each) for one in tasks]
     return pl.concat(parts).sort(
         "group_name", pl.col("task") != ALL_TASKS, "task", maintain_order=True
     )
@@ -121,7 +126,7 @@ Estimate = Callable[..., pl.DataFrame]
 def _over_all_tasks(
     frame: pl.DataFrame, optima: Mapping[str, float], estimate: Estimate
 ) -> pl.DataFrame:
-    gaps = estimate(frame, optimal=optima or 1.0)
+    gaps = estimate(frame)
     if any(optimum <= 0 for optimum in optima.values()):
         reason = "no gap_rate: an optimum is not above 0"
         notes = pl.concat_str(
@@ -131,20 +136,23 @@ def _over_all_tasks(
             ignore_nulls=True,
         )
         return _named(gaps.with_columns(notes), ALL_TASKS)
-    optimum = pl.col("task").replace_strict(optima, return_dtype=pl.Float64)
-    shares = frame.with_columns(pl.col("score") / optimum) if optima else frame
-    rates = estimate(shares, optimal=1.0).select(
+    optimum = pl.col("task").replace_strict(
+        optima or {"": 1.0}, default=1.0, return_dtype=pl.Float64
+    )
+    shares = frame.with_columns(pl.col("score") / optimum)
+    # A task without an optimum leaves no gap, so there is no rate either.
+    rates = estimate(shares, optimal=dict.fromkeys(optima, 1.0)).select(
         gap_rate="estimate", rate_ci_low="ci_low", rate_ci_high="ci_high"
     )
     return _named(pl.concat([gaps, rates], how="horizontal"), ALL_TASKS)
 
 
 def _of_one_task(
-    frame: pl.DataFrame, task: str, optimum: float, estimate: Estimate
+    frame: pl.DataFrame, task: str, optimum: float | None, estimate: Estimate
 ) -> pl.DataFrame:
-    gaps = estimate(frame.filter(pl.col("task") == task), optimal=optimum)
-    found = gaps.with_columns(pl.lit(optimum).alias("optimum"))
-    if optimum > 0:
+    found = estimate(frame.filter(pl.col("task") == task))
+    found = found.with_columns(pl.lit(optimum, pl.Float64).alias("optimum"))
+    if optimum is not None and optimum > 0:
         found = found.with_columns(
             gap_rate=_shares(found["estimate"], optimum),
             rate_ci_low=_shares(found["ci_low"], optimum),
@@ -172,7 +180,7 @@ def _named(found: pl.DataFrame, task: str) -> pl.DataFrame:
 
 
 def _optima(tasks: list[str], optimal: Mapping[str, float]) -> dict[str, float]:
-    """The optimum of each task of the scores, in the order of their names."""
+    """The optimum of each task of the scores that has one."""
     for name, optimum in optimal.items():
         if not isfinite(optimum):
             message = f"optimal scores must be finite, got {optimum} for {name!r}"
@@ -180,12 +188,5 @@ def _optima(tasks: list[str], optimal: Mapping[str, float]) -> dict[str, float]:
     if ALL_TASKS in tasks:
         message = f"a task cannot be called {ALL_TASKS!r} here; rename it first"
         raise UsageError(message)
-    unnamed = [task for task in tasks if task not in optimal]
-    if unnamed and ANY_TASK not in optimal:
-        message = (
-            f"optimal has no score for task {unnamed[0]!r}"
-            f"{did_you_mean(unnamed[0], optimal)}; name it, or give one for all other "
-            f"tasks as {ANY_TASK!r}"
-        )
-        raise UsageError(message)
-    return {task: float(optimal.get(task, optimal.get(ANY_TASK, 0))) for task in tasks}
+    named = {task: optimal.get(task, optimal.get(ANY_TASK)) for task in tasks}
+    return {task: float(one) for task, one in named.items() if one is not None}

@@ -175,6 +175,7 @@ def test_an_edited_analysis_rebuilds_its_statistics_and_what_reads_them(
         "stats.interval_estimates",
         "stats.performance_profiles",
         "stats.comparisons",
+        "stats.optimality_gaps",
     }
 
 
@@ -191,6 +192,7 @@ def test_an_edited_expression_rebuilds_derived_metrics_and_their_readers(
         "stats.interval_estimates",
         "stats.performance_profiles",
         "stats.comparisons",
+        "stats.optimality_gaps",
     }
 
 
@@ -217,6 +219,7 @@ def test_an_edited_model_rebuilds_its_table_and_what_reads_it(
         "stats.interval_estimates",
         "stats.performance_profiles",
         "stats.comparisons",
+        "stats.optimality_gaps",
     }
 
 

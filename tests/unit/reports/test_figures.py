@@ -11,9 +11,8 @@ import pytest
 from run_assets.errors import ContractError
 from run_assets.reports.content import ReportContent
 from run_assets.reports.drawing import png, tidy_svg
+from run_assets.reports.figure import MAX_GROUPS, Figure
 from run_assets.reports.figures import (
-    MAX_GROUPS,
-    Figure,
     figures,
     interval_plot,
     learning_curves,

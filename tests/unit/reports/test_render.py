@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from run_assets.reports.content import ReportContent
-from run_assets.reports.figures import Figure, figures
+from run_assets.reports.figure import Figure
+from run_assets.reports.figures import figures
 from run_assets.reports.render import MAX_HTML_BYTES, render_html, write_report
 from tests.support.report_content import (
     HOSTILE,

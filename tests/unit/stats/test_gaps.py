@@ -130,13 +130,22 @@ def test_an_empty_frame_has_no_gaps() -> None:
     assert result.is_empty()
 
 
+def test_a_task_without_an_optimum_has_no_gap_and_so_there_is_none_over_all() -> None:
+    ragged = pl.concat([TWO, scores(rnd={"maze": [10, 20]})])
+    result = stats.optimality_gaps(ragged, optimal={"maze": 100, "nv": 1}, resamples=99)
+    found = rows(result)
+    assert found["ppo", "maze"]["gap"] == 25.0
+    assert found["rnd", "*"]["gap_rate"] == pytest.approx(0.85)
+    for task in ("nav", "*"):
+        row = found["ppo", task]
+        assert (row["gap"], row["gap_rate"]) == (None, None)
+        assert "no optimal score for task 'nav'; did you mean 'nv'" in row["notes"]
+
+
 @pytest.mark.parametrize(
     ("optimal", "message"),
     [
-        (
-            {"mazes": 9.0, "nav": 1.0},
-            "no score for task 'maze'; did you mean 'mazes'",
-        ),
+        ({"maze": math.nan, "nav": 1.0}, "must be finite, got nan for 'maze'"),
         ({"maze": math.inf, "nav": 1.0}, "must be finite, got inf for 'maze'"),
     ],
 )
