@@ -7,9 +7,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from run_assets.errors import UsageError
-from run_assets.stats.intervals import (
+from run_assets.stats.bootstrap import (
     Bootstrap,
     Row,
+    missing_variance,
     no_interval_reason,
     percentile_ends,
     single_run_notes,
@@ -164,7 +165,7 @@ def _shares(
                 )
             ]
         )
-        tail = bootstrap.tail(layout, pooled=False)
+        tail = bootstrap.tail(missing_variance(layout.sizes, pooled=False))
         shares["ci_low"], shares["ci_high"] = percentile_ends(replicates, tail)
     return shares
 
