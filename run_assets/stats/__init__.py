@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from run_assets.stats.comparisons import compare_groups
     from run_assets.stats.corrections import adjust_p_values
+    from run_assets.stats.improvement import probability_of_improvement
     from run_assets.stats.intervals import interval_estimates
     from run_assets.stats.normalization import normalize
     from run_assets.stats.profiles import performance_profiles
@@ -32,6 +33,7 @@ __all__ = [
     "interval_estimates",
     "normalize",
     "performance_profiles",
+    "probability_of_improvement",
 ]
 
 # Loaded on first use: commands that only print help must not pay for numpy and polars.
@@ -41,6 +43,7 @@ _HOMES = {
     "interval_estimates": "intervals",
     "normalize": "normalization",
     "performance_profiles": "profiles",
+    "probability_of_improvement": "improvement",
 }
 
 

@@ -80,6 +80,26 @@ class Means(NamedTuple):
     distances: Float64Array
 
 
+class Pairs(NamedTuple):
+    """How the scores of x lie between those of y, task after task.
+
+    Attributes:
+        below: Shape ``(scores of x,)``: position in y behind the task's lower scores.
+        not_above: The same, behind those that are lower or equal.
+        x_starts: Shape ``(tasks + 1,)``: position of the task's first score in x.
+        y_starts: The same in y.
+        weights: Shape ``(tasks,)``: 1 / (2 * runs of x * runs of y * tasks).
+        n_y: Number of scores of y.
+    """
+
+    below: Int64Array
+    not_above: Int64Array
+    x_starts: Int64Array
+    y_starts: Int64Array
+    weights: Float64Array
+    n_y: int
+
+
 def inlined(function: Function) -> Function:
     """Mark a function that becomes part of the compiled ones."""
     return njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]  # numba ships no types
@@ -269,3 +289,71 @@ def estimate_resamples(
             out[-1, row] = median_of_means(counts, means, products, sorted_means)
         if trim.order.size:
             out[n_linear, row] = trimmed_mean(counts, trim, lanes)
+
+
+@compiled
+def compare_resamples(
+    x_draws: Draws, y_draws: Draws, first: int, pairs: Pairs, out: Float64Array
+) -> None:
+    """Fill a chunk of resamples with the probability that x is above y.
+
+    Args:
+        x_draws: The draws of one resample of x.
+        y_draws: The same of y.
+        first: Number of the first resample.
+        pairs: How the scores of x lie between those of y.
+        out: Shape ``(resamples,)``.
+    """
+    n_x, n_y = pairs.below.size, pairs.n_y
+    x_counts = np.empty(n_x + 1, np.int32)
+    y_counts = np.empty(n_y + 1, np.int32)
+    y_seen = np.zeros(n_y + 1, np.int64)
+    low = np.empty(BLOCK, np.uint64)
+    high = np.empty(BLOCK, np.uint64)
+    for row in range(out.size):
+        draw(x_draws, first + row, x_counts, low, high)
+        draw(y_draws, first + row, y_counts, low, high)
+        seen = 0
+        for k in range(n_y):
+            seen += y_counts[k]
+            y_seen[k + 1] = seen
+        total = 0.0
+        for t in range(pairs.x_starts.size - 1):
+            wins = 0
+            for k in range(pairs.x_starts[t], pairs.x_starts[t + 1]):
+                both = y_seen[pairs.below[k]] + y_seen[pairs.not_above[k]]
+                wins += x_counts[k] * both
+            size = pairs.x_starts[t + 1] - pairs.x_starts[t]
+            wins -= 2 * size * y_seen[pairs.y_starts[t]]
+            total += wins * pairs.weights[t]
+        out[row] = total
+
+
+@compiled
+def profile_resamples(
+    draws: Draws, first: int, bins: Int64Array, weights: Float64Array, out: Float64Array
+) -> None:
+    """Fill a chunk of resamples with the weight of the draws above each threshold.
+
+    Args:
+        draws: The draws of one resample.
+        first: Number of the first resample.
+        bins: Shape ``(scores,)``: how many thresholds a score is above.
+        weights: Shape ``(scores,)``: what one draw adds.
+        out: Shape ``(resamples, thresholds)``.
+    """
+    n = bins.size
+    n_thresholds = out.shape[1]
+    counts = np.empty(n + 1, np.int32)
+    in_bin = np.empty(n_thresholds + 1)
+    low = np.empty(BLOCK, np.uint64)
+    high = np.empty(BLOCK, np.uint64)
+    for row in range(out.shape[0]):
+        draw(draws, first + row, counts, low, high)
+        in_bin[:] = 0.0
+        for k in range(n):
+            in_bin[bins[k]] += counts[k] * weights[k]
+        above = 0.0
+        for m in range(n_thresholds, 0, -1):
+            above += in_bin[m]
+            out[row, m - 1] = above

@@ -111,12 +111,17 @@ def resample_counts(
 
 def counts_of(draws: Draws, n_scores: int, resamples: int) -> Iterator[Int64Array]:
     """Batches of counts of these draws, shape ``(some resamples, scores)``."""
-    width = n_scores + 1
     for rows in batches(resamples, draws.bases.size):
-        drawn = drawn_positions(draws, rows)
-        drawn += np.arange(rows.size)[:, None] * width
-        counts = np.bincount(drawn.ravel(), minlength=rows.size * width)
-        yield counts.reshape(rows.size, width)[:, :n_scores]
+        yield counts_of_rows(draws, n_scores, rows)
+
+
+def counts_of_rows(draws: Draws, n_scores: int, resamples: UInt64Array) -> Int64Array:
+    """Counts of these draws, shape ``(resamples, scores)``."""
+    width = n_scores + 1
+    drawn = drawn_positions(draws, resamples)
+    drawn += np.arange(resamples.size)[:, None] * width
+    counts = np.bincount(drawn.ravel(), minlength=resamples.size * width)
+    return counts.reshape(resamples.size, width)[:, :n_scores]
 
 
 def batches(resamples: int, n_words: int) -> Iterator[UInt64Array]:
