@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from run_assets.stats.comparisons import compare_groups
     from run_assets.stats.corrections import adjust_p_values
     from run_assets.stats.gaps import optimality_gaps
+    from run_assets.stats.improvement import probability_of_improvement
     from run_assets.stats.intervals import interval_estimates
     from run_assets.stats.normalization import normalize
     from run_assets.stats.paired import paired_difference
@@ -40,6 +41,7 @@ __all__ = [
     "pass_at_k",
     "pass_hat_k",
     "performance_profiles",
+    "probability_of_improvement",
     "required_runs",
 ]
 
@@ -55,6 +57,7 @@ _HOMES = {
     "pass_hat_k": "pass_rates",
     "performance_profiles": "profiles",
     "required_runs": "planning",
+    "probability_of_improvement": "improvement",
 }
 
 

@@ -59,12 +59,13 @@ def replication_notes(rows: pl.DataFrame, runs: pl.DataFrame) -> list[str]:
     """What looks like a wrong unit of replication in the scores of one group.
 
     Args:
-        rows: Usable rows with task, run, score: several of a run where there were.
-        runs: The same with each run once in a task.
+        rows: Usable rows (task, pair, run, score), several of a run where there were.
+        runs: The same with each run once in a task and pair.
     """
     notes = []
     is_large = runs.height > MANY_RUNS
-    largest = runs.group_by("task").len()["len"].max() if is_large else 0
+    n_runs = pl.col("run").n_unique()
+    largest = runs.group_by("task").agg(n_runs)["run"].max() if is_large else 0
     if isinstance(largest, int) and largest > MANY_RUNS:
         notes.append(
             f"{largest} runs in a task: if these are episodes or steps of fewer runs, "
@@ -85,18 +86,19 @@ def _runs_are_alike(rows: pl.DataFrame) -> bool:
     """
     from scipy.special import fdtr
 
-    means = rows.group_by("task", "run").agg(
+    means = rows.group_by("task", "pair", "run").agg(
         pl.col("score").mean().alias("mean"),
         pl.len().alias("n"),
         ((pl.col("score") - pl.col("score").mean()) ** 2).sum().alias("within"),
     )
     total = pl.col("n") * pl.col("mean")
-    middle = total.sum().over("task") / pl.col("n").sum().over("task")
+    cell = ["task", "pair"]
+    middle = total.sum().over(cell) / pl.col("n").sum().over(cell)
     between = (
         means.select((pl.col("n") * (pl.col("mean") - middle) ** 2).sum())
     ).item()
-    n_tasks = means["task"].n_unique()
-    freedom = (means.height - n_tasks, rows.height - means.height)
+    n_cells = means.select(cell).n_unique()
+    freedom = (means.height - n_cells, rows.height - means.height)
     within = means["within"].sum()
     if min(freedom) < 1 or within == 0:
         return False

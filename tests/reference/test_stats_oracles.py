@@ -117,18 +117,19 @@ def test_percentile_intervals_agree_with_scipys_bootstrap() -> None:
 
 def test_corrected_intervals_cover_more_with_few_runs() -> None:
     # 400 experiments of 3 runs in each of 4 tasks; standard error of a coverage near
-    # 0.9 is 0.015. Percentile is known to cover about 0.88, corrected about 0.93.
+    # 0.9 is 0.015. The variance has 8 degrees of freedom, so Student's t with them says
+    # 0.85 for percentile (1.96 * sqrt(2/3) standard errors), 0.91 for corrected.
     rng = np.random.default_rng(7)
     frames = [long(rng.normal(size=(3, 4)), f"experiment {i:03}") for i in range(400)]
     covered = {}
     for method in ("percentile", "corrected"):
         result = stats.interval_estimates(
-            pl.concat(frames), statistics=("mean",), method=method, resamples=500
+            pl.concat(frames), statistics=("mean",), method=method, resamples=2_000
         )
         inside = pl.lit(0.0).is_between("ci_low", "ci_high").mean()
         covered[method] = result.select(inside).item()
-    assert covered["percentile"] < 0.91
-    assert 0.90 < covered["corrected"] <= 0.96
+    assert 0.80 < covered["percentile"] < 0.89
+    assert 0.87 < covered["corrected"] < 0.95
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from run_assets import stats
-from run_assets.stats import aggregate, corrections, intervals, normalization
+from run_assets.stats import aggregate, bootstrap, corrections, normalization
 from run_assets.stats.comparisons import TESTS
 from run_assets.stats.significance import ALTERNATIVES, EFFECTS
 
@@ -30,7 +30,7 @@ def test_the_example_prints_what_the_page_shows() -> None:
     [
         *(f"stats.{name}" for name in stats.__all__),
         *aggregate.NAMES,
-        *intervals.METHODS,
+        *bootstrap.METHODS,
         *normalization.METHODS,
         *corrections.CORRECTIONS,
         *TESTS,
