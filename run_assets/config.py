@@ -81,7 +81,9 @@ class Normalize(_Strict):
 class Interval(_Strict):
     """How confidence intervals are made."""
 
-    method: Literal["percentile", "corrected"] = "corrected"
+    method: Literal["percentile", "corrected", "bca"] = "corrected"
+    level: Literal["runs", "tasks"] = "runs"
+    """What is resampled: runs within tasks, or the tasks, too."""
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(50_000, ge=100, le=10_000_000)
     seed: int = Field(0, ge=0)
@@ -116,6 +118,8 @@ class Analysis(_Strict):
     comparison: Comparison = Comparison()
     curves: tuple[str, ...] = ()
     """Metrics whose learning curves the report shows; the score's metric if empty."""
+    target_score: float | None = None
+    """A score, normalized: after how many steps is it reached?"""
 
     @model_validator(mode="after")
     def _optima_have_a_place(self) -> Self:
@@ -125,6 +129,11 @@ class Analysis(_Strict):
             msg = (
                 f"statistic optimality_gap cannot use optimal_scores with normalize "
                 f"method {method}, whose scale comes from the data; use bounds or none"
+            )
+            raise ValueError(msg)
+        if self.interval.method == "bca" and self.interval.level == "tasks":
+            msg = (
+                "interval.method bca knows no level tasks; use corrected or percentile"
             )
             raise ValueError(msg)
         return self

@@ -60,6 +60,55 @@ def comparisons(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-
     return _statistic(lab.lab, "stats.comparisons", used)
 
 
+@dg.asset(**definition("stats.probability_of_improvement", _KINDS, ("stats.scores",)))
+def probability_of_improvement(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row per analysis and ordered pair: how often x beats y."""
+    return _statistic(
+        lab.lab,
+        "stats.probability_of_improvement",
+        ("interval",),
+        "probability_of_improvement",
+    )
+
+
+@dg.asset(**definition("stats.rank_stability", _KINDS, ("stats.scores",)))
+def rank_stability(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row per analysis and group: its rank, and how sure that is."""
+    return _statistic(lab.lab, "stats.rank_stability", ("interval", "statistics"))
+
+
+@dg.asset(
+    **definition(
+        "stats.sample_efficiency", _KINDS, ("stats.scores", "derived.metric_curves")
+    )
+)
+def sample_efficiency(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row per analysis, group and point of the score's curves."""
+    found = lab.lab
+    name, reads = "stats.sample_efficiency", ("stats.scores", "derived.metric_curves")
+    used = ("score", "normalize", "statistics", "interval", "target_score")
+
+    def of(analysis: Analysis, build: Build) -> pl.DataFrame:
+        scores, curves = (
+            found.lake.scan(one, build.inputs[one]).filter(condition).collect()
+            for one, condition in zip(
+                reads,
+                (
+                    pl.col("analysis") == analysis.name,
+                    pl.col("metric") == analysis.score.metric,
+                ),
+                strict=True,
+            )
+        )
+        rows = answers.sample_efficiency(analysis, scores, curves)
+        return rows if not rows.is_empty() else empty(name)
+
+    recipe = _recipe(found, name, reads, ("name", *used))
+    result = built(found, recipe, lambda build: _per_analysis(found, build, of))
+    shown = plots(_figures(found, name, "sample_efficiency"))
+    return result._replace(metadata={**(result.metadata or {}), **shown})
+
+
 @dg.asset(**definition("stats.optimality_gaps", _KINDS, ("stats.scores",)))
 def optimality_gaps(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis, group and task: the distance from the best score."""

@@ -201,6 +201,47 @@ def compare(  # noqa: PLR0913  # one parameter an option
     write(answers.comparisons(analysis, scores), output_format)
 
 
+@app.command("improvement", epilog=EVERYWHERE)
+@_asking
+def improvement(
+    given: Session, question: Question, *, output_format: FormatOption = "table"
+) -> None:
+    """Estimate how often a run of one group beats a run of another."""
+    from run_assets.stats import answers
+
+    analysis, scores = _scores(given, question)
+    write(answers.probability_of_improvement(analysis, scores), output_format)
+
+
+@app.command("efficiency", epilog=EVERYWHERE)
+@_asking
+def efficiency(
+    given: Session,
+    question: Question,
+    *,
+    target: Annotated[
+        float | None, typer.Option(help="After how many steps is this reached?")
+    ] = None,
+    output_format: FormatOption = "table",
+) -> None:
+    """Show each group's score over training, the area below it, the first step."""
+    from run_assets.cli.selection import collected
+    from run_assets.errors import UsageError
+    from run_assets.stats import answers
+
+    changes = {} if target is None else {"target_score": target}
+    analysis, scores = _scores(given, question, changes)
+    curves = collected(given.lab().table("derived.metric_curves"))
+    found = answers.sample_efficiency(analysis, scores, curves)
+    if found.is_empty() and not scores.is_empty():
+        msg = (
+            f"no curve of {analysis.score.metric!r}: a derived metric has none, and "
+            "`curves` in run_assets.yaml says which logged ones have"
+        )
+        raise UsageError(msg)
+    write(found.drop("step", strict=False), output_format)
+
+
 @app.command("gaps", epilog=EVERYWHERE)
 @_asking
 def gaps(

@@ -14,6 +14,7 @@ from run_assets.reports.analysis_tables import (
     signed_interval,
 )
 from run_assets.reports.content import AnalysisContent, Changes, Estimate, ReportContent
+from run_assets.reports.standing_table import standing_table
 from run_assets.reports.text import (
     count,
     instant,
@@ -69,6 +70,7 @@ class AnalysisView:
         remarks: Against each rival, and since the previous report.
         estimates: Comparison table.
         pairs: Pairwise comparisons.
+        standing: What else is known of each group.
         runs: Per-run table.
         notes: Warnings of the statistics.
         method: How intervals and tests were made.
@@ -82,6 +84,7 @@ class AnalysisView:
     remarks: tuple[tuple[Relation | None, Sentence], ...]
     estimates: TableView | None
     pairs: TableView | None
+    standing: TableView | None
     runs: TableView | None
     notes: tuple[Sentence, ...]
     method: str
@@ -114,6 +117,7 @@ def analysis_view(
         ),
         estimates=estimates_table(analysis, content.changes, max_rows),
         pairs=pairs_table(analysis, max_rows),
+        standing=standing_table(analysis, max_rows),
         runs=runs_table(analysis, content.runs, max_rows),
         notes=_notes(analysis),
         method=_method(analysis),

@@ -34,6 +34,9 @@ ANALYSIS_TABLES = (
     "stats.interval_estimates",
     "stats.comparisons",
     "stats.performance_profiles",
+    "stats.probability_of_improvement",
+    "stats.sample_efficiency",
+    "stats.rank_stability",
     "stats.optimality_gaps",
 )
 """What is known of an analysis; each table is the attribute of its name."""
@@ -77,6 +80,9 @@ class AnalysisContent:
         interval_estimates: Its rows of ``stats.interval_estimates``.
         comparisons: Its rows of ``stats.comparisons``.
         performance_profiles: Its rows of ``stats.performance_profiles``.
+        probability_of_improvement: Its rows of that table.
+        sample_efficiency: Its rows of ``stats.sample_efficiency``.
+        rank_stability: Its rows of ``stats.rank_stability``.
         optimality_gaps: Its rows of ``stats.optimality_gaps``.
         curves: Metric curves of its runs, ``CURVE_COLUMNS``; task null without tasks.
         direction: Which scores are good.
@@ -90,6 +96,15 @@ class AnalysisContent:
     interval_estimates: pl.DataFrame
     comparisons: pl.DataFrame
     performance_profiles: pl.DataFrame
+    probability_of_improvement: pl.DataFrame = field(
+        default_factory=lambda: _no_rows("stats.probability_of_improvement")
+    )
+    sample_efficiency: pl.DataFrame = field(
+        default_factory=lambda: _no_rows("stats.sample_efficiency")
+    )
+    rank_stability: pl.DataFrame = field(
+        default_factory=lambda: _no_rows("stats.rank_stability")
+    )
     optimality_gaps: pl.DataFrame = field(
         default_factory=lambda: _no_rows("stats.optimality_gaps")
     )

@@ -19,6 +19,7 @@ from run_assets.reports.drawing import (
     chart_of,
     side_by_side,
 )
+from run_assets.reports.efficiency_figure import sample_efficiency
 from run_assets.reports.figure import (
     MAX_GROUPS,
     MAX_ROWS,
@@ -28,6 +29,7 @@ from run_assets.reports.figure import (
     finite,
 )
 from run_assets.reports.gap_figure import optimality_gaps
+from run_assets.reports.improvement_figure import probability_of_improvement
 from run_assets.reports.text import axis_name, decimals, labels, number, shown, slug
 from run_assets.reports.verdicts import group_order, ranked
 
@@ -348,6 +350,8 @@ def _profile_panel(
 PLOTS: Mapping[str, Callable[[AnalysisContent], Figure | None]] = {
     "interval_plot": interval_plot,
     "performance_profile": performance_profile,
+    "probability_of_improvement": probability_of_improvement,
+    "sample_efficiency": sample_efficiency,
     "optimality_gaps": optimality_gaps,
 }
 """Plots of which an analysis has at most one, by kind."""

@@ -11,6 +11,9 @@ INTERVALS: Mapping[str, tuple[str, str, str]] = {
     "stats.interval_estimates": ("estimate", "ci_low", "ci_high"),
     "stats.performance_profiles": ("fraction", "ci_low", "ci_high"),
     "stats.comparisons": ("mean_difference", "ci_low", "ci_high"),
+    "stats.probability_of_improvement": ("estimate", "ci_low", "ci_high"),
+    "stats.sample_efficiency": ("estimate", "ci_low", "ci_high"),
+    "stats.rank_stability": ("rank", "rank_low", "rank_high"),
     "stats.optimality_gaps": ("gap", "ci_low", "ci_high"),
 }
 """Estimate and ends of the interval in each table."""

@@ -59,6 +59,28 @@ def test_groups_are_compared(ask: Call) -> None:
     assert (row["effect"], row["correction"]) == ("cliffs_delta", "bonferroni")
 
 
+def test_wins_are_counted_for_every_ordered_pair(ask: Call) -> None:
+    found = rows(ask("stats", "improvement", *JSON).out)
+    assert [(row["group_x"], row["group_y"]) for row in found] == [
+        ("a", "b"),
+        ("b", "a"),
+    ]
+    assert found[0]["estimate"] == 0.5
+
+
+def test_curves_tell_when_a_target_is_reached(ask: Call) -> None:
+    found = rows(ask("stats", "efficiency", "--target", "0.5", *JSON).out)
+    steps = {
+        row["group_name"]: row["estimate"]
+        for row in found
+        if row["statistic"] == "first_step"
+    }
+    assert steps == {"a": 5.0, "b": 5.0}
+    none = ask("stats", "efficiency", "--metric", "efficiency", *JSON)
+    assert none.code == 2
+    assert "no curve of 'efficiency'" in none.err
+
+
 def test_gaps_take_optimal_scores_by_task(ask: Call) -> None:
     answer = ask("stats", "gaps", "--optimal", "easy=2", "--optimal", "*=4", *JSON)
     found = {(row["group_name"], row["task"]): row for row in rows(answer.out)}
