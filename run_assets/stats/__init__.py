@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from run_assets.stats.comparisons import compare_groups
     from run_assets.stats.corrections import adjust_p_values
+    from run_assets.stats.efficiency import sample_efficiency
     from run_assets.stats.improvement import probability_of_improvement
     from run_assets.stats.intervals import interval_estimates
     from run_assets.stats.normalization import normalize
     from run_assets.stats.profiles import performance_profiles
+    from run_assets.stats.ranks import rank_stability
 
 __all__ = [
     "adjust_p_values",
@@ -34,6 +36,8 @@ __all__ = [
     "normalize",
     "performance_profiles",
     "probability_of_improvement",
+    "rank_stability",
+    "sample_efficiency",
 ]
 
 # Loaded on first use: commands that only print help must not pay for numpy and polars.
@@ -44,6 +48,8 @@ _HOMES = {
     "normalize": "normalization",
     "performance_profiles": "profiles",
     "probability_of_improvement": "improvement",
+    "rank_stability": "ranks",
+    "sample_efficiency": "efficiency",
 }
 
 
