@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from run_assets.stats.comparisons import compare_groups
     from run_assets.stats.corrections import adjust_p_values
+    from run_assets.stats.efficiency import sample_efficiency
     from run_assets.stats.gaps import optimality_gaps
     from run_assets.stats.improvement import probability_of_improvement
     from run_assets.stats.intervals import interval_estimates
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from run_assets.stats.pass_rates import pass_at_k, pass_hat_k
     from run_assets.stats.planning import required_runs
     from run_assets.stats.profiles import performance_profiles
+    from run_assets.stats.ranks import rank_stability
 
 __all__ = [
     "adjust_p_values",
@@ -42,7 +44,9 @@ __all__ = [
     "pass_hat_k",
     "performance_profiles",
     "probability_of_improvement",
+    "rank_stability",
     "required_runs",
+    "sample_efficiency",
 ]
 
 # Loaded on first use: commands that only print help must not pay for numpy and polars.
@@ -58,6 +62,8 @@ _HOMES = {
     "performance_profiles": "profiles",
     "required_runs": "planning",
     "probability_of_improvement": "improvement",
+    "rank_stability": "ranks",
+    "sample_efficiency": "efficiency",
 }
 
 

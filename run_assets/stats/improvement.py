@@ -193,16 +193,15 @@ def _compare(x: GroupScores, y: GroupScores, bootstrap: Bootstrap) -> Row:
     left_out -= 2 * sides.x.sizes.size
     if left_out:
         notes.append(f"{left_out} task(s) that only one of them has left out")
-    return {**base, **_results(sides, sizes, bootstrap, notes)}
+    return {**base, **_results(sides, bootstrap, notes)}
 
 
-def _results(
-    sides: Sides, sizes: Int64Array, bootstrap: Bootstrap, notes: list[str]
-) -> Row:
+def _results(sides: Sides, bootstrap: Bootstrap, notes: list[str]) -> Row:
     # The side that comes first does so by its scores: neither the order of a pair nor
     # a name decides who gets which draws.
     if _content(sides.x) > _content(sides.y):
-        return _mirrored(_results(Sides(sides.y, sides.x), sizes, bootstrap, notes))
+        return _mirrored(_results(Sides(sides.y, sides.x), bootstrap, notes))
+    sizes = np.concatenate([sides.x.sizes, sides.y.sizes])
     order = _lookups(sides)
     once = [np.ones((1, s.values.size), dtype=np.int64) for s in (sides.x, sides.y)]
     estimate = float(_of_counts(sides, order, *once)[0])
@@ -219,6 +218,8 @@ def _results(
                 _without_each(sides, order, estimate), sizes
             ),
         )
+        if _content(sides.x) == _content(sides.y):  # the truth is symmetric
+            low, high = 0.5 - (high - low) / 2, 0.5 + (high - low) / 2
     else:
         notes.append("no interval: one run per task, so runs cannot be resampled")
     return {
@@ -253,8 +254,9 @@ def _mirrored(row: Row) -> Row:
     return {**row, **ends, **swapped}
 
 
-def _content(side: Strata) -> bytes:
-    return side.sizes.tobytes() + side.values.tobytes()
+def _content(side: Strata) -> tuple[list[int], list[float]]:
+    # Lists, not bytes: their order survives whatever keeps the order of scores.
+    return side.sizes.tolist(), side.values.tolist()
 
 
 def _notes(
