@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from hashlib import blake2b
 from itertools import combinations
-from math import comb, prod
+from math import inf, log2, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from run_assets.stats.significance import Samples, TestResult, of_tails
+from run_assets.stats.significance import (
+    Samples,
+    TestResult,
+    assignments,
+    of_tails,
+)
 from run_assets.stats.stratified import Block, Stratified
 
 Float64Array = NDArray[np.float64]
@@ -24,6 +29,7 @@ Draw = Callable[[int], Float64Array]
 # Sums of the same numbers differ in the last digits by the order of summation.
 _TOLERANCE = 1e-12
 _BATCH_DRAWS = 1 << 20
+_MANY_PAIRS = 1000
 _NOTHING_MOVES = TestResult(None, None, ("no test: no exchange changes anything",))
 
 
@@ -52,7 +58,7 @@ def permutation_test(
     ]
     if not movable:
         return _NOTHING_MOVES
-    n_arrangements = prod(comb(one.in_x.size, one.x.size) for one in movable)
+    n_arrangements = _ways(movable)
     observed = sum(float(one.in_x[: one.x.size].sum()) for one in movable)
     if n_arrangements <= resamples:
         exact = reduce(_all_sums, (_every_exchange(one) for one in movable))
@@ -88,7 +94,7 @@ def paired_permutation_test(
         return _NOTHING_MOVES
     moving = moving[np.lexsort((moving, np.abs(moving)))]
     observed, scale = float(moving.sum()), float(np.abs(moving).sum())
-    if 2.0**moving.size <= resamples:
+    if moving.size <= log2(resamples):
         sums = reduce(_all_sums, (np.array([one, -one]) for one in moving))
     else:
         sampled = _sampled([_signs(moving, seed)], resamples, moving.size)
@@ -113,9 +119,13 @@ def smallest_permutation_p(
 def arrangements(samples: Stratified | Samples) -> float:
     """How many ways there are to exchange labels, or the sides of unequal pairs."""
     if isinstance(samples, Samples):
-        return 2.0 ** int((samples.x != samples.y).sum())
-    ways = (comb(one.in_x.size, one.x.size) for one in samples.blocks)
-    return float(min(prod(ways), 1 << 1000))
+        n_unequal = int((samples.x != samples.y).sum())
+        return 2.0**n_unequal if n_unequal < _MANY_PAIRS else inf
+    return _ways(samples.blocks)
+
+
+def _ways(blocks: Sequence[Block]) -> float:
+    return prod(assignments(one.x.size, one.y.size) for one in blocks)
 
 
 def _turned(block: Block) -> Block:
@@ -194,5 +204,8 @@ def _shares(sums: Float64Array, observed: float, scale: float) -> tuple[float, f
 def _result(
     difference: float, tails: tuple[float, float], alternative: str, *, is_turned: bool
 ) -> TestResult:
+    # Without a difference neither group comes first: the larger tail serves both, so
+    # that exchanging the groups changes nothing.
+    tails = tails if difference else (max(tails), max(tails))
     below, above = reversed(tails) if is_turned else tails
     return TestResult(difference, of_tails(below, above, alternative))

@@ -6,7 +6,7 @@ of many must not take the others down.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import comb, inf, sqrt
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ ALTERNATIVES = ("two-sided", "less", "greater")
 # Means of the same numbers differ in the last digits by the order of summation; ranks
 # must not. Differences below this share of the numbers compared are ties.
 _TIE_TOLERANCE = 1e-12
+
+_MANY_WAYS = 1e300
 
 # Largest number of pairs, or of values of both samples, for exact p-values; beyond it
 # the normal approximation is close. Two samples of 25 take about 5 ms.
@@ -182,6 +184,20 @@ def of_tails(below: float, above: float, alternative: str) -> float:
     return min(1.0, below if alternative == "less" else above)
 
 
+def assignments(n_x: int, n_y: int) -> float:
+    """Ways to choose n_x of n_x + n_y values; infinite beyond what a float holds.
+
+    >>> assignments(3, 3), assignments(100_000, 100_000)
+    (20.0, inf)
+    """
+    ways = 1.0
+    for chosen in range(min(n_x, n_y)):
+        ways *= (n_x + n_y - chosen) / (chosen + 1)
+        if ways > _MANY_WAYS:
+            return inf
+    return float(round(ways))
+
+
 def smallest_p_value(
     test: str, samples: Samples, alternative: str = "two-sided"
 ) -> float:
@@ -192,10 +208,9 @@ def smallest_p_value(
     """
     sides = 2 if alternative == "two-sided" else 1
     if test == "wilcoxon":
-        return min(1.0, sides / 2.0 ** int(_unequal_pairs(samples).sum()))
+        return min(1.0, sides * 2.0 ** -int(_unequal_pairs(samples).sum()))
     if test == "mannwhitney":
-        n_x, n_y = samples.x.size, samples.y.size
-        return sides / comb(n_x + n_y, n_x)
+        return min(1.0, sides / assignments(samples.x.size, samples.y.size))
     return 0.0
 
 

@@ -16,7 +16,6 @@ from run_assets.stats.significance import (
     MeanDifference,
     Samples,
     cliffs_delta,
-    pooled_deviation,
 )
 
 Float64Array = NDArray[np.float64]
@@ -154,8 +153,15 @@ def stratified_cohen_d(samples: Stratified) -> float | None:
     deep = [one for one in samples.tasks if one.x.size + one.y.size > 2]
     if not deep:
         return None
-    variance = np.mean([pooled_deviation(one.x, one.y) ** 2 for one in deep])
+    variance = np.mean([_pooled_variance(one) for one in deep])
     return samples.difference / sqrt(variance) if variance > 0 else None
+
+
+def _pooled_variance(samples: Samples) -> float:
+    """As in Cohen's d, but one of the samples may be a single run."""
+    x, y = samples.x, samples.y
+    squares = x.var() * x.size + y.var() * y.size
+    return float(squares / (x.size + y.size - 2))
 
 
 def stratified_cliffs_delta(samples: Stratified) -> float | None:

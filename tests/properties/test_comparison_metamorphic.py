@@ -16,7 +16,7 @@ TASKS = ("maze", "nav", "zoo")
 NUMBERS = ("statistic", "p_value", "mean_difference", "effect_size", "n_x", "n_y")
 
 a_score = st.integers(-80, 80).map(lambda eighths: eighths / 8)
-some_scores = st.lists(a_score, min_size=2, max_size=4)
+some_scores = st.lists(a_score, min_size=1, max_size=4)
 a_group = st.dictionaries(st.sampled_from(TASKS), some_scores, min_size=2)
 Group = dict[str, list[float]]
 

@@ -1,5 +1,9 @@
 import json
+import re
+from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from run_assets.cli.stats import asked_analysis
@@ -65,7 +69,8 @@ def test_wins_are_counted_for_every_ordered_pair(ask: Call) -> None:
         ("a", "b"),
         ("b", "a"),
     ]
-    assert found[0]["estimate"] == 0.5
+    one, other = (float(str(row["estimate"])) for row in found)
+    assert one + other == pytest.approx(1)
 
 
 def test_curves_tell_when_a_target_is_reached(ask: Call) -> None:
@@ -146,3 +151,21 @@ def test_without_a_single_analysis_the_question_must_be_whole(
         asked_analysis(refreshed, None, {"group": "config.algorithm"})
     asked = {"group": "config.algorithm", "score.metric": "reward"}
     assert asked_analysis(refreshed, None, asked).name == "ad hoc"
+
+
+def test_the_notebook_of_the_statistics_page_runs(
+    refreshed: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "statistics.md"
+    code = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)[1]
+    (tmp_path / "lab").symlink_to(refreshed.config.root)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(page), "exec"), names)
+    assert set(names["iqm"]["group_name"]) == {"a", "b"}
+    assert names["gaps"]["gap_rate"].is_not_null().all()
+    assert names["comparisons"].height == 1
+    assert names["wins"].height == 2
+    assert names["plan"].height == 2
+    assert pl.read_csv("iqm.csv").height == names["iqm"].height
+    assert pl.read_parquet("profiles.parquet").equals(names["profiles"])

@@ -249,6 +249,33 @@ def test_runs_alone_in_their_task_have_a_permutation_test_and_no_interval() -> N
     assert "no interval" in row["notes"]
 
 
+def test_a_task_with_one_run_of_a_group_has_its_part_in_the_effect() -> None:
+    data = scores(a={"x": [3.0], "y": [4.0, 5.0]}, b={"x": [1.0, 2.0], "y": [1.0, 2.0]})
+    row = stats.compare_groups(data, test="permutation").row(0, named=True)
+    # Pooled variances 0.5 / 1 and (0.5 + 0.5) / 2, differences 1.5 and 3.
+    assert row["effect_size"] == pytest.approx(2.25 / math.sqrt(0.5))
+    assert row["ci_low"] is None
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_thousands_of_tasks_are_compared(test: str) -> None:
+    many = scores(
+        a={f"t{i}": [float(i % 7), 2.0] for i in range(1500)},
+        b={f"t{i}": [float(i % 5), 3.0] for i in range(1500)},
+    )
+    row = stats.compare_groups(many, test=test, resamples=20).row(0, named=True)
+    assert row["n_x"] >= 1500
+    assert 0 < row["p_value"] <= 1
+
+
+def test_a_million_scores_are_compared() -> None:
+    at = pl.int_range(1_000_000, eager=True)
+    many = pl.DataFrame({"group_name": at % 2, "score": (at * 7919) % 10_007})
+    for test in ("mannwhitney", "welch"):
+        result = stats.compare_groups(many, task=None, replicate=None, test=test)
+        assert 0.01 < result["p_value"].item() <= 1
+
+
 def test_one_group_or_none_has_nothing_to_compare() -> None:
     assert stats.compare_groups(THREE.filter(group_name="ppo")).is_empty()
     assert stats.compare_groups(THREE.clear()).schema == SCHEMA

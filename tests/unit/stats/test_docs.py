@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "statistics.md"
 
 def test_the_example_prints_what_the_page_shows() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
     (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
