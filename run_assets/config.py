@@ -132,9 +132,7 @@ class Analysis(_Strict):
             )
             raise ValueError(msg)
         if self.interval.method == "bca" and self.interval.level == "tasks":
-            msg = (
-                "interval.method bca knows no level tasks; use corrected or percentile"
-            )
+            msg = "interval.method bca has no level tasks; use corrected or percentile"
             raise ValueError(msg)
         return self
 
