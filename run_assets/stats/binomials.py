@@ -44,6 +44,8 @@ def share_quantiles(
     [[0.0, 1.0], [1.0, 1.0]]
     """
     grid = lcm(*{int(n) for n in sizes})
+    if grid > _MOST_FREQUENCIES * int(sizes.max()):
+        return None
     reach = sqrt(_HOEFFDING * float((grid / sizes * grid).sum()))
     n_frequencies = _power_of_two(min(2 * reach + 2, 2.0 * grid * sizes.size + 2))
     if n_frequencies > _MOST_FREQUENCIES:

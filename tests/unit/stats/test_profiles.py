@@ -121,6 +121,7 @@ def test_exact_ends_are_those_of_the_binomial_distribution() -> None:
 
 def test_runs_without_a_common_grid_are_resampled_and_noted() -> None:
     tasks = {f"task {n}": [float(i) for i in range(n)] for n in (89, 97, 101, 103)}
+    tasks |= {f"task {n}": [60.0] * n for n in range(105, 200)}  # beyond 64 bits
     result = stats.performance_profiles(scores(a=tasks), thresholds=[50.0])
     assert result["band"].item() == "bootstrap"
     assert result["resamples"].item() == 2_000
