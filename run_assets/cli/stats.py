@@ -239,7 +239,7 @@ def efficiency(
             "`curves` in run_assets.yaml says which logged ones have"
         )
         raise UsageError(msg)
-    write(found.drop("step", strict=False), output_format)
+    write(found, output_format)
 
 
 @app.command("gaps", epilog=EVERYWHERE)

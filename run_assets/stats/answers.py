@@ -165,7 +165,9 @@ def sample_efficiency(
         resamples=min(interval.resamples, 2_000),
         seed=interval.seed,
     )
-    return found.with_columns(grid_x=pl.col("step").fill_null(grid[-1]))
+    placed = found.with_columns(grid_x=pl.col("step").fill_null(grid[-1]))
+    first = ("group_name", "statistic", "grid_x")
+    return placed.select(*first, pl.exclude(*first, "step"))
 
 
 def thinned(points: pl.Series, most: int = 60) -> list[float]:
