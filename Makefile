@@ -25,6 +25,9 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/wandb_files.py
 	$(BIN)/python benchmarks/refresh.py
 	$(BIN)/python benchmarks/wandb_api.py
+	$(BIN)/python benchmarks/statistics.py
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/family_wise_error.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py

@@ -18,6 +18,8 @@ from run_assets.reports.markdown import inline
 from run_assets.reports.views import Name
 from run_assets.resources import LabResource
 from run_assets.sources.runs import API, DELETED
+from run_assets.stats import consistency
+from run_assets.stats.answers import ANSWERS, is_asked
 from run_assets.store.lake import Lake, Part, check_key, schema_of
 
 FRESH_FOR = timedelta(hours=26)
@@ -27,7 +29,17 @@ _LISTED = 20
 
 def checks() -> list[dg.AssetChecksDefinition]:
     """Every asset check."""
-    return [contracts, readable, complete, counted, fresh]
+    return [
+        contracts,
+        readable,
+        complete,
+        counted,
+        fresh,
+        scored,
+        answered,
+        intervals,
+        counts,
+    ]
 
 
 _STORED = [one for one in TABLES.values() if one.layout not in ("view", "none")]
@@ -51,12 +63,10 @@ def contracts(
 ) -> Iterator[dg.AssetCheckResult]:
     """Columns, types and key of every stored table."""
     lake = lab.lab.lake
-    asked = {check.asset_key for check in context.selected_asset_check_keys}
-    for contract in _STORED:
-        if key(contract.name) in asked:
-            bad = dict(_violations(lake, contract))
-            found = _result(bad, {"files": len(lake.parts(contract.name))})
-            yield found._replace(asset_key=key(contract.name), check_name="contract")
+    for name in _asked(context, [contract.name for contract in _STORED]):
+        bad = dict(_violations(lake, table(name)))
+        found = _result(bad, {"files": len(lake.parts(name))})
+        yield found._replace(asset_key=key(name), check_name="contract")
 
 
 @dg.asset_check(
@@ -164,6 +174,84 @@ def fresh(lab: LabResource) -> dg.AssetCheckResult:
             f"the sources were last asked {asked:%Y-%m-%d %H:%M} UTC"
         )
     return _result(bad, {"refreshed_at": (stamp or {}).get("refreshed_at", "never")})
+
+
+@dg.asset_check(
+    asset=key("stats.scores"),
+    description="Every analysis has at least one usable score.",
+)
+def scored(lab: LabResource) -> dg.AssetCheckResult:
+    """No analysis is empty in silence."""
+    names = [one.name for one in lab.lab.config.analyses]
+    bad = consistency.scoreless(lab.lab.lake.read("stats.scores"), names)
+    return _result(bad, {"analyses": len(names)})
+
+
+@dg.multi_asset_check(
+    name="answered",
+    specs=[
+        dg.AssetCheckSpec(
+            "answered",
+            asset=key(name),
+            description="Every analysis that has scores has rows.",
+        )
+        for name in ANSWERS
+    ],
+    can_subset=True,
+)
+def answered(
+    context: dg.AssetCheckExecutionContext, lab: LabResource
+) -> Iterator[dg.AssetCheckResult]:
+    """No statistic leaves an analysis out in silence."""
+    lake = lab.lab.lake
+    scores = lake.read("stats.scores")
+    for name in _asked(context, ANSWERS):
+        names = [one.name for one in lab.lab.config.analyses if is_asked(name, one)]
+        bad = consistency.unanswered(lake.read(name), scores, names)
+        found = _result(bad, {"analyses": len(names)})
+        yield found._replace(asset_key=key(name), check_name="answered")
+
+
+@dg.multi_asset_check(
+    name="intervals",
+    specs=[
+        dg.AssetCheckSpec(
+            "intervals",
+            asset=key(name),
+            description="Every interval contains its estimate.",
+        )
+        for name in consistency.INTERVALS
+    ],
+    can_subset=True,
+)
+def intervals(
+    context: dg.AssetCheckExecutionContext, lab: LabResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Every interval contains its estimate."""
+    for name in _asked(context, consistency.INTERVALS):
+        rows = lab.lab.lake.read(name)
+        columns = consistency.INTERVALS[name]
+        bad = consistency.outside_their_intervals(rows, columns, table(name).key)
+        found = _result(bad, {"intervals": rows.height})
+        yield found._replace(asset_key=key(name), check_name="intervals")
+
+
+@dg.asset_check(
+    asset=key("stats.interval_estimates"),
+    description="Runs and tasks are those of stats.scores.",
+)
+def counts(lab: LabResource) -> dg.AssetCheckResult:
+    """Every estimate counts the runs and tasks that the scores have."""
+    estimates = lab.lab.lake.read("stats.interval_estimates")
+    bad = consistency.miscounted(estimates, lab.lab.lake.read("stats.scores"))
+    return _result(bad, {"estimates": estimates.height})
+
+
+def _asked(
+    context: dg.AssetCheckExecutionContext, names: Iterable[str]
+) -> Iterator[str]:
+    asked = {check.asset_key for check in context.selected_asset_check_keys}
+    return (name for name in names if key(name) in asked)
 
 
 def _asked_at(lab: Lab) -> datetime | None:

@@ -9,11 +9,18 @@ import reprlib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from run_assets.errors import NotFoundError, UsageError, did_you_mean
 
@@ -100,7 +107,9 @@ class Normalize(_Strict):
 class Interval(_Strict):
     """How confidence intervals are made."""
 
-    method: Literal["percentile", "corrected"] = "corrected"
+    method: Literal["percentile", "corrected", "bca"] = "corrected"
+    level: Literal["runs", "tasks"] = "runs"
+    """What is resampled: runs within tasks, or the tasks, too."""
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(50_000, ge=100, le=10_000_000)
     seed: int = Field(0, ge=0)
@@ -109,9 +118,13 @@ class Interval(_Strict):
 class Comparison(_Strict):
     """How groups are tested against each other."""
 
-    test: Literal["wilcoxon", "mannwhitney", "ttest", "welch"] = "mannwhitney"
+    test: Literal["wilcoxon", "mannwhitney", "ttest", "welch", "permutation"] = (
+        "mannwhitney"
+    )
     correction: Literal["holm", "bonferroni", "bh", "none"] = "holm"
     paired_by: Literal["task"] | None = None
+    effect: Literal["cohen_d", "cliffs_delta"] = "cohen_d"
+    alternative: Literal["two-sided", "less", "greater"] = "two-sided"
 
 
 class Analysis(_Strict):
@@ -131,6 +144,23 @@ class Analysis(_Strict):
     comparison: Comparison = Comparison()
     curves: tuple[str, ...] = ()
     """Metrics whose learning curves the report shows; the score's metric if empty."""
+    target_score: float | None = None
+    """A score, normalized: after how many steps is it reached?"""
+
+    @model_validator(mode="after")
+    def _optima_have_a_place(self) -> Self:
+        method = self.normalize.method
+        has_gap = "optimality_gap" in self.statistics and bool(self.optimal_scores)
+        if has_gap and method not in ("none", "bounds"):
+            msg = (
+                f"statistic optimality_gap cannot use optimal_scores with normalize "
+                f"method {method}, whose scale comes from the data; use bounds or none"
+            )
+            raise ValueError(msg)
+        if self.interval.method == "bca" and self.interval.level == "tasks":
+            msg = "interval.method bca has no level tasks; use corrected or percentile"
+            raise ValueError(msg)
+        return self
 
 
 class WandbPublication(_Strict):

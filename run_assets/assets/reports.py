@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -14,6 +15,7 @@ from run_assets.derived.metric_groups import DEFAULT_METRIC_GROUPS, match
 from run_assets.digests import code_digest_of, digest_of
 from run_assets.lab import Lab
 from run_assets.reports.content import (
+    ANALYSIS_TABLES,
     CURVE_COLUMNS,
     AnalysisContent,
     Direction,
@@ -23,17 +25,11 @@ from run_assets.reports.content import (
 )
 from run_assets.resources import LabResource
 
-STATS = (
-    "stats.scores",
-    "stats.interval_estimates",
-    "stats.comparisons",
-    "stats.performance_profiles",
-)
 INPUTS = (
     "marts.runs",
     "raw.sync_state",
     "raw.metric_definitions",
-    *STATS,
+    *ANALYSIS_TABLES,
     "derived.curve_grids",
     "derived.metric_curves",
 )
@@ -139,17 +135,15 @@ def report_content(
 
 
 def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:
-    scores, estimates, comparisons, profiles = (
-        lab.lake.read(name).filter(analysis=analysis.name) for name in STATS
-    )
+    tables: dict[str, Any] = {
+        name.partition(".")[2]: lab.lake.read(name).filter(analysis=analysis.name)
+        for name in ANALYSIS_TABLES
+    }
     return AnalysisContent(
         config=analysis,
-        scores=scores,
-        interval_estimates=estimates,
-        comparisons=comparisons,
-        performance_profiles=profiles,
-        curves=_curves(lab, analysis, scores),
-        direction=_direction(lab, analysis.score.metric, scores),
+        **tables,
+        curves=_curves(lab, analysis, tables["scores"]),
+        direction=_direction(lab, analysis.score.metric, tables["scores"]),
     )
 
 

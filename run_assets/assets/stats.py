@@ -6,14 +6,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from run_assets import stats
 from run_assets.assets.results import built, definition, plots
 from run_assets.config import Analysis
 from run_assets.contracts.tables import table
 from run_assets.digests import code_digest_of
 from run_assets.lab import Lab
 from run_assets.resources import LabResource
-from run_assets.stats.selection import select_scores
+from run_assets.stats import answers
+from run_assets.stats.answers import ANSWERS
 from run_assets.store.build import Build, Recipe
 from run_assets.store.lake import empty
 
@@ -40,60 +40,113 @@ def scores(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
 @dg.asset(**definition("stats.interval_estimates", _KINDS, ("stats.scores",)))
 def interval_estimates(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis, group and statistic, with its confidence interval."""
-    result = _statistic(
-        lab.lab,
-        "stats.interval_estimates",
-        _interval_estimates,
-        ("statistics", "interval", "optimal_scores"),
-    )
-    shown = plots(_interval_plots(lab.lab))
-    return result._replace(metadata={**(result.metadata or {}), **shown})
-
-
-def _interval_plots(lab: Lab) -> Iterator[str]:
-    from run_assets.reports.content import AnalysisContent
-    from run_assets.reports.figures import interval_plot
-
-    names = ("stats.scores", "stats.interval_estimates")
-    for analysis in lab.config.analyses:
-        scores, estimates = (
-            lab.lake.read(name).filter(analysis=analysis.name) for name in names
-        )
-        others = (empty("stats.comparisons"), empty("stats.performance_profiles"))
-        figure = interval_plot(AnalysisContent(analysis, scores, estimates, *others))
-        if figure is not None:
-            yield figure.svg
+    used = ("statistics", "interval", "optimal_scores", "normalize")
+    return _statistic(lab.lab, "stats.interval_estimates", used, "interval_plot")
 
 
 @dg.asset(**definition("stats.performance_profiles", _KINDS, ("stats.scores",)))
 def performance_profiles(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis, group and threshold: the share of runs above it."""
+    used = ("interval",)
     return _statistic(
-        lab.lab, "stats.performance_profiles", _performance_profiles, ("interval",)
+        lab.lab, "stats.performance_profiles", used, "performance_profile"
     )
 
 
 @dg.asset(**definition("stats.comparisons", _KINDS, ("stats.scores",)))
 def comparisons(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis and pair of groups: test, effect size and difference."""
+    used = ("comparison", "interval")
+    return _statistic(lab.lab, "stats.comparisons", used)
+
+
+@dg.asset(**definition("stats.probability_of_improvement", _KINDS, ("stats.scores",)))
+def probability_of_improvement(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row per analysis and ordered pair: how often x beats y."""
     return _statistic(
-        lab.lab, "stats.comparisons", _comparisons, ("comparison", "interval")
+        lab.lab,
+        "stats.probability_of_improvement",
+        ("interval",),
+        "probability_of_improvement",
     )
 
 
+@dg.asset(**definition("stats.rank_stability", _KINDS, ("stats.scores",)))
+def rank_stability(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row per analysis and group: its rank, and how sure that is."""
+    return _statistic(lab.lab, "stats.rank_stability", ("interval", "statistics"))
+
+
+@dg.asset(
+    **definition(
+        "stats.sample_efficiency", _KINDS, ("stats.scores", "derived.metric_curves")
+    )
+)
+def sample_efficiency(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row per analysis, group and point of the score's curves."""
+    found = lab.lab
+    name, reads = "stats.sample_efficiency", ("stats.scores", "derived.metric_curves")
+    used = ("score", "normalize", "statistics", "interval", "target_score")
+
+    def of(analysis: Analysis, build: Build) -> pl.DataFrame:
+        scores, curves = (
+            found.lake.scan(one, build.inputs[one]).filter(condition).collect()
+            for one, condition in zip(
+                reads,
+                (
+                    pl.col("analysis") == analysis.name,
+                    pl.col("metric") == analysis.score.metric,
+                ),
+                strict=True,
+            )
+        )
+        rows = answers.sample_efficiency(analysis, scores, curves)
+        return rows if not rows.is_empty() else empty(name)
+
+    recipe = _recipe(found, name, reads, ("name", *used))
+    result = built(found, recipe, lambda build: _per_analysis(found, build, of))
+    shown = plots(_figures(found, name, "sample_efficiency"))
+    return result._replace(metadata={**(result.metadata or {}), **shown})
+
+
+@dg.asset(**definition("stats.optimality_gaps", _KINDS, ("stats.scores",)))
+def optimality_gaps(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """One row per analysis, group and task: the distance from the best score."""
+    used = ("optimal_scores", "interval")
+    return _statistic(lab.lab, "stats.optimality_gaps", used, "optimality_gaps")
+
+
 def _statistic(
-    lab: Lab,
-    name: str,
-    compute: Callable[[Analysis, pl.DataFrame], pl.DataFrame],
-    used: tuple[str, ...],
+    lab: Lab, name: str, used: tuple[str, ...], plot: str | None = None
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # has no value
     def of(analysis: Analysis, build: Build) -> pl.DataFrame:
         rows = lab.lake.read("stats.scores", build.inputs["stats.scores"])
         mine = rows.filter(analysis=analysis.name)
-        return compute(analysis, mine) if not mine.is_empty() else empty(name)
+        return ANSWERS[name](analysis, mine) if not mine.is_empty() else empty(name)
 
     recipe = _recipe(lab, name, ("stats.scores",), ("name", *used))
-    return built(lab, recipe, lambda build: _per_analysis(lab, build, of))
+    result = built(lab, recipe, lambda build: _per_analysis(lab, build, of))
+    shown = plots(_figures(lab, name, plot)) if plot else {}
+    return result._replace(metadata={**(result.metadata or {}), **shown})
+
+
+def _figures(lab: Lab, name: str, kind: str) -> Iterator[str]:
+    """The plots of one kind, one per analysis that has what they show."""
+    from run_assets.reports.content import ANALYSIS_TABLES, AnalysisContent
+    from run_assets.reports.figures import PLOTS
+
+    # Only what this asset is made from: the other tables may be of yesterday.
+    read = {one: lab.lake.read(one) for one in ("stats.scores", name)}
+    for analysis in lab.config.analyses:
+        rows: dict[str, Any] = {
+            one.partition(".")[2]: read.get(one, empty(one)).filter(
+                analysis=analysis.name
+            )
+            for one in ANALYSIS_TABLES
+        }
+        figure = PLOTS[kind](AnalysisContent(analysis, **rows))
+        if figure is not None:
+            yield figure.svg
 
 
 def _recipe(
@@ -125,51 +178,6 @@ def _scores_of(lab: Lab) -> Callable[[Analysis, Build], pl.DataFrame]:
             name.partition(".")[2]: lab.lake.read(name, parts)
             for name, parts in build.inputs.items()
         }
-        selected = select_scores(analysis, **frames)
-        return stats.normalize(
-            selected.with_columns(score="raw_score"),
-            method=analysis.normalize.method,
-            per_task={
-                task: bounds.model_dump()
-                for task, bounds in analysis.normalize.per_task.items()
-            },
-        )
+        return answers.scores(analysis, **frames)
 
     return of
-
-
-def _interval_estimates(analysis: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
-    interval = analysis.interval
-    return stats.interval_estimates(
-        scores,
-        replicate="replicate",
-        statistics=analysis.statistics,
-        method=interval.method,
-        confidence=interval.confidence,
-        resamples=interval.resamples,
-        seed=interval.seed,
-        optimal=analysis.optimal_scores or 1.0,
-    )
-
-
-def _performance_profiles(analysis: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
-    interval = analysis.interval
-    return stats.performance_profiles(
-        scores,
-        replicate="replicate",
-        method=interval.method,
-        confidence=interval.confidence,
-        seed=interval.seed,
-    )
-
-
-def _comparisons(analysis: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
-    comparison = analysis.comparison
-    return stats.compare_groups(
-        scores,
-        replicate="replicate",
-        test=comparison.test,
-        correction=comparison.correction,
-        paired_by=comparison.paired_by,
-        confidence=analysis.interval.confidence,
-    )

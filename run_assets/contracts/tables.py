@@ -272,20 +272,87 @@ _ALL = (
         "stats.performance_profiles",
         "analysis, group and threshold",
         "analysis group_name threshold",
-        "analysis group_name threshold fraction ci_low ci_high kind",
+        """
+        analysis group_name threshold fraction ci_low ci_high kind band confidence
+        method n_runs n_tasks resamples seed notes
+        """,
         "single",
+        own_columns={"notes": _NOTES},
     ),
     _table(
         "stats.comparisons",
         "analysis and unordered pair of groups",
         "analysis group_x group_y",
         """
-        analysis group_x group_y test statistic p_value p_adjusted correction
-        mean_difference ci_low ci_high confidence effect effect_size n_x n_y notes
+        analysis group_x group_y test alternative statistic p_value p_adjusted
+        correction mean_difference ci_low ci_high confidence effect effect_size n_x n_y
+        notes
         """,
         "single",
         own_columns={
             "statistic": Column("DOUBLE", "Value of the test statistic"),
+            "notes": _NOTES,
+        },
+    ),
+    _table(
+        "stats.probability_of_improvement",
+        "analysis and ordered pair of groups",
+        "analysis group_x group_y",
+        """
+        analysis group_x group_y estimate ci_low ci_high confidence method n_x n_y
+        n_tasks min_runs_per_task max_runs_per_task resamples seed notes
+        """,
+        "single",
+        own_columns={
+            "estimate": Column("DOUBLE", "Chance that a run of x is above one of y"),
+            "notes": _NOTES,
+        },
+    ),
+    _table(
+        "stats.sample_efficiency",
+        "analysis, group, statistic and point of the curves",
+        "analysis group_name statistic grid_x",
+        """
+        analysis group_name statistic grid_x level estimate ci_low ci_high confidence
+        method n_runs n_tasks min_runs_per_task max_runs_per_task resamples seed notes
+        """,
+        "single",
+        own_columns={
+            "statistic": Column(
+                "VARCHAR", "At a point: iqm, mean, median; of a curve: area, first_step"
+            ),
+            "grid_x": Column(
+                "DOUBLE", "Point of the curves; for area and first_step the last one"
+            ),
+            "notes": _NOTES,
+        },
+    ),
+    _table(
+        "stats.rank_stability",
+        "analysis and group",
+        "analysis group_name",
+        """
+        analysis group_name statistic estimate rank rank_low rank_high mean_rank
+        probability_best confidence method n_groups n_runs n_tasks min_runs_per_task
+        max_runs_per_task resamples seed notes
+        """,
+        "single",
+        own_columns={"notes": _NOTES},
+    ),
+    _table(
+        "stats.optimality_gaps",
+        "analysis, group and task, and one for all tasks",
+        "analysis group_name task",
+        """
+        analysis group_name task gap ci_low ci_high gap_rate rate_ci_low rate_ci_high
+        optimum confidence method n_runs n_tasks min_runs_per_task max_runs_per_task
+        resamples seed notes
+        """,
+        "single",
+        own_columns={
+            "task": Column("VARCHAR", "Stratum of the runs; * is the mean over all"),
+            "ci_low": Column("DOUBLE", "Lower end of the interval of the gap"),
+            "ci_high": Column("DOUBLE", "Upper end of the interval of the gap"),
             "notes": _NOTES,
         },
     ),

@@ -16,6 +16,10 @@ TABLE_KEYS = {
     "stats.interval_estimates": "iqm_comparison",
     "stats.performance_profiles": "performance_profiles",
     "stats.comparisons": "comparisons",
+    "stats.probability_of_improvement": "probability_of_improvement",
+    "stats.sample_efficiency": "sample_efficiency",
+    "stats.rank_stability": "rank_stability",
+    "stats.optimality_gaps": "optimality_gaps",
 }
 FILES = (*TABLE_KEYS, "stats.scores", "marts.runs")
 

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from run_assets.reports.content import AnalysisContent, Changes, Estimate
+from run_assets.reports.standing_table import wins
 from run_assets.reports.text import (
     NOTHING,
     decimals,
@@ -37,6 +38,7 @@ STATISTICS = {
     "median": "median",
     "optimality_gap": "optimality gap",
 }
+WINS: Column = ("Wins", "number")
 EFFECTS = {"cohen_d": "Cohen's d", "cliffs_delta": "Cliff's delta"}
 
 
@@ -158,6 +160,7 @@ def pairs_table(analysis: AnalysisContent, max_rows: int) -> TableView | None:
     if not found:
         return None
     drawn = found[:max_rows]
+    won = wins(analysis)
     places = places_of(analysis)
     ends = [one for pair in drawn for one in (pair.low, pair.high, pair.difference)]
     reach = max((abs(one) for one in ends if one is not None), default=0.0) or 1.0
@@ -172,8 +175,15 @@ def pairs_table(analysis: AnalysisContent, max_rows: int) -> TableView | None:
             ("Effect size", "number"),
             ("Adjusted p", "number"),
             ("Runs or pairs", "number"),
+            *([WINS] if won else []),
         ),
-        rows=tuple(_pair_row(one, places, reach) for one in drawn),
+        rows=tuple(
+            (
+                *_pair_row(one, places, reach),
+                *([won.get((one.group, one.other), Cell(NOTHING))] if won else []),
+            )
+            for one in drawn
+        ),
         n_rows=len(found),
         address="stats.comparisons",
     )

@@ -14,6 +14,7 @@ from run_assets.reports.analysis_tables import (
     signed_interval,
 )
 from run_assets.reports.content import AnalysisContent, Changes, Estimate, ReportContent
+from run_assets.reports.standing_table import standing_table
 from run_assets.reports.text import (
     count,
     instant,
@@ -44,6 +45,7 @@ TESTS = {
     "mannwhitney": "Mann-Whitney U test",
     "ttest": "Student's t-test",
     "welch": "Welch's t-test",
+    "permutation": "permutation test",
 }
 CORRECTIONS = {
     "holm": "Holm",
@@ -68,6 +70,7 @@ class AnalysisView:
         remarks: Against each rival, and since the previous report.
         estimates: Comparison table.
         pairs: Pairwise comparisons.
+        standing: What else is known of each group.
         runs: Per-run table.
         notes: Warnings of the statistics.
         method: How intervals and tests were made.
@@ -81,6 +84,7 @@ class AnalysisView:
     remarks: tuple[tuple[Relation | None, Sentence], ...]
     estimates: TableView | None
     pairs: TableView | None
+    standing: TableView | None
     runs: TableView | None
     notes: tuple[Sentence, ...]
     method: str
@@ -113,6 +117,7 @@ def analysis_view(
         ),
         estimates=estimates_table(analysis, content.changes, max_rows),
         pairs=pairs_table(analysis, max_rows),
+        standing=standing_table(analysis, max_rows),
         runs=runs_table(analysis, content.runs, max_rows),
         notes=_notes(analysis),
         method=_method(analysis),
@@ -243,11 +248,13 @@ def _method(analysis: AnalysisContent) -> str:
     paired = f", paired by {config.comparison.paired_by}" * bool(
         config.comparison.paired_by
     )
+    one_sided = config.comparison.alternative != "two-sided"
+    sided = f", one-sided ({config.comparison.alternative})" * one_sided
     return (
         f"{percent(how.confidence)} intervals of the groups: {how.method} stratified "
         f"bootstrap, {how.resamples:,} resamples, seed {how.seed}; of the differences: "
         "t intervals, not corrected for the number of comparisons. "
-        f"Test: {TESTS[config.comparison.test]}{paired}, "
+        f"Test: {TESTS[config.comparison.test]}{paired}{sided}, "
         f"{CORRECTIONS[config.comparison.correction]} correction. "
         "Better or worse is said only where the test and the interval of the "
         "difference agree; unclear does not mean equal."

@@ -29,6 +29,18 @@ CURVE_COLUMNS: Mapping[str, pl.DataType] = {
 }
 """Columns of ``AnalysisContent.curves``: one row per metric, run and grid point."""
 
+ANALYSIS_TABLES = (
+    "stats.scores",
+    "stats.interval_estimates",
+    "stats.comparisons",
+    "stats.performance_profiles",
+    "stats.probability_of_improvement",
+    "stats.sample_efficiency",
+    "stats.rank_stability",
+    "stats.optimality_gaps",
+)
+"""What is known of an analysis; each table is the attribute of its name."""
+
 # A change in one of these makes yesterday's estimate an answer to another question.
 _QUESTION = ("project", "runs", "score", "group", "task", "replicate", "normalize")
 _ENDED_BADLY = ("failed", "crashed", "killed")
@@ -54,6 +66,10 @@ class Estimate(NamedTuple):
     n_runs: int
 
 
+def _no_rows(name: str) -> pl.DataFrame:
+    return pl.DataFrame({column: [] for column in table(name).columns})
+
+
 @dataclass(frozen=True)
 class AnalysisContent:
     """One analysis: its question and the frames that answer it.
@@ -64,6 +80,10 @@ class AnalysisContent:
         interval_estimates: Its rows of ``stats.interval_estimates``.
         comparisons: Its rows of ``stats.comparisons``.
         performance_profiles: Its rows of ``stats.performance_profiles``.
+        probability_of_improvement: Its rows of that table.
+        sample_efficiency: Its rows of ``stats.sample_efficiency``.
+        rank_stability: Its rows of ``stats.rank_stability``.
+        optimality_gaps: Its rows of ``stats.optimality_gaps``.
         curves: Metric curves of its runs, ``CURVE_COLUMNS``; task null without tasks.
         direction: Which scores are good.
 
@@ -76,19 +96,26 @@ class AnalysisContent:
     interval_estimates: pl.DataFrame
     comparisons: pl.DataFrame
     performance_profiles: pl.DataFrame
+    probability_of_improvement: pl.DataFrame = field(
+        default_factory=lambda: _no_rows("stats.probability_of_improvement")
+    )
+    sample_efficiency: pl.DataFrame = field(
+        default_factory=lambda: _no_rows("stats.sample_efficiency")
+    )
+    rank_stability: pl.DataFrame = field(
+        default_factory=lambda: _no_rows("stats.rank_stability")
+    )
+    optimality_gaps: pl.DataFrame = field(
+        default_factory=lambda: _no_rows("stats.optimality_gaps")
+    )
     curves: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame({}, CURVE_COLUMNS)
     )
     direction: Direction = "maximize"
 
     def __post_init__(self) -> None:
-        frames = {
-            "stats.scores": self.scores,
-            "stats.interval_estimates": self.interval_estimates,
-            "stats.comparisons": self.comparisons,
-            "stats.performance_profiles": self.performance_profiles,
-        }
-        for name, frame in frames.items():
+        for name in ANALYSIS_TABLES:
+            frame = getattr(self, name.partition(".")[2])
             _require(frame, table(name).columns, f"{name} of {self.name!r}")
         _require(self.curves, CURVE_COLUMNS, f"curves of {self.name!r}")
 

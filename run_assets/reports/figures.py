@@ -4,33 +4,35 @@ Each plot is drawn twice, for a wide page and for a phone, because a plot that i
 merely scaled down has unreadable labels.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from run_assets.reports import palette
 from run_assets.reports.bands import curve_bands
 from run_assets.reports.content import AnalysisContent, Estimate, ReportContent
 from run_assets.reports.drawing import (
     NARROW,
-    WIDE,
     Groups,
     Variant,
     chart_of,
-    drawn,
     side_by_side,
 )
+from run_assets.reports.efficiency_figure import sample_efficiency
+from run_assets.reports.figure import (
+    MAX_GROUPS,
+    MAX_ROWS,
+    MAX_TASKS,
+    Figure,
+    figure,
+    finite,
+)
+from run_assets.reports.gap_figure import optimality_gaps
+from run_assets.reports.improvement_figure import probability_of_improvement
 from run_assets.reports.text import axis_name, decimals, labels, number, shown, slug
 from run_assets.reports.verdicts import group_order, ranked
 
-# Lines beyond these cannot be told apart; tables have no such limit.
-MAX_GROUPS = len(palette.GROUPS)
-MAX_ROWS = 24
-MAX_TASKS = 6
 MAX_CURVES = 6
 MAX_POINTS = 120
 
@@ -42,43 +44,20 @@ STATISTIC_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A plot and the words that belong to it.
-
-    Attributes:
-        name: Unique in the report; also its file name without ``.svg``.
-        kind: ``interval_plot``, ``learning_curves`` or ``performance_profile``.
-        analysis: Name of the analysis.
-        title: What it shows.
-        caption: How it is to be read, and where its numbers are.
-        svg: For a wide page, a file or a PNG.
-        narrow_svg: For a phone.
-    """
-
-    name: str
-    kind: str
-    analysis: str
-    title: str
-    caption: str
-    svg: str
-    narrow_svg: str
-
-
 def figures(content: ReportContent) -> dict[str, Figure]:
     """All plots of a report by name, in the order in which they appear.
 
     Raises:
         ContractError: A drawn SVG holds more than shapes and text.
     """
-    found = [figure for one in content.analyses for figure in _of_analysis(one)]
-    return {figure.name: figure for figure in found}
+    found = [plot for one in content.analyses for plot in _of_analysis(one)]
+    return {one.name: one for one in found}
 
 
 def _of_analysis(analysis: AnalysisContent) -> list[Figure]:
-    plots = [interval_plot(analysis), performance_profile(analysis)]
     curves = [learning_curves(analysis, metric) for metric in curve_metrics(analysis)]
-    return [one for one in (plots[0], *curves, plots[1]) if one is not None]
+    first, *others = [plot(analysis) for plot in PLOTS.values()]
+    return [one for one in (first, *curves, *others) if one is not None]
 
 
 def curve_metrics(analysis: AnalysisContent) -> list[str]:
@@ -112,7 +91,7 @@ def interval_plot(analysis: AnalysisContent) -> Figure | None:
         return together(*panels, spacing=22)
 
     confidence = f"{analysis.config.interval.confidence:.0%}"
-    return _figure(
+    return figure(
         analysis,
         "interval_plot",
         f"Score by group, with {confidence} confidence intervals",
@@ -164,23 +143,18 @@ def _extent(analysis: AnalysisContent, statistic: str) -> list[float]:
         low=pl.min_horizontal("estimate", "ci_low").fill_nan(None).min(),
         high=pl.max_horizontal("estimate", "ci_high").fill_nan(None).max(),
     )
-    low, high = (_finite(end) for end in ends.row(0))
+    low, high = (finite(end) for end in ends.row(0))
     return [0.0 if low is None else low, 1.0 if high is None else high]
 
 
 def _interval_row(one: Estimate, style: Groups, places: int) -> dict[str, Any]:
     return {
         "group": style.label[one.group],
-        "value": _finite(one.value),
-        "low": _finite(one.low),
-        "high": _finite(one.high),
+        "value": finite(one.value),
+        "low": finite(one.low),
+        "high": finite(one.high),
         "text": number(one.value, places),
     }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON, in which a plot takes its data, has no NaN and no infinity."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _score_title(analysis: AnalysisContent, limit: int) -> str:
@@ -208,7 +182,7 @@ def learning_curves(analysis: AnalysisContent, metric: str) -> Figure | None:
         return _curve_panels(bands, Groups(groups, variant), metric, variant)
 
     left_out = len(present) - len(groups)
-    return _figure(
+    return figure(
         analysis,
         f"learning_curves-{slug(metric)}",
         f"Learning curves: {shown(metric)}",
@@ -331,7 +305,7 @@ def performance_profile(analysis: AnalysisContent) -> Figure | None:
         ]
         return side_by_side(panels, columns)
 
-    return _figure(
+    return figure(
         analysis,
         "performance_profile",
         "Performance profile",
@@ -373,23 +347,11 @@ def _profile_panel(
     return alt.layer(band, line)
 
 
-# --- what all plots share --------------------------------------------------------
-
-
-def _figure(
-    analysis: AnalysisContent,
-    kind: str,
-    title: str,
-    caption: str,
-    chart: Callable[[Variant], alt.TopLevelMixin],
-) -> Figure:
-    name = f"{slug(analysis.name)}-{kind}"
-    return Figure(
-        name=name,
-        kind=kind.partition("-")[0],
-        analysis=analysis.name,
-        title=title,
-        caption=caption,
-        svg=drawn(chart(WIDE), WIDE, name, title),
-        narrow_svg=drawn(chart(NARROW), NARROW, f"{name}-narrow", title),
-    )
+PLOTS: Mapping[str, Callable[[AnalysisContent], Figure | None]] = {
+    "interval_plot": interval_plot,
+    "performance_profile": performance_profile,
+    "probability_of_improvement": probability_of_improvement,
+    "sample_efficiency": sample_efficiency,
+    "optimality_gaps": optimality_gaps,
+}
+"""Plots of which an analysis has at most one, by kind."""

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from run_assets.reports import palette
 from run_assets.reports.content import ReportContent
-from run_assets.reports.figures import Figure, figures
+from run_assets.reports.figure import Figure
+from run_assets.reports.figures import figures
 from run_assets.reports.markdown import render_markdown
 from run_assets.reports.report_views import report_view
 from run_assets.reports.twin import render_json

@@ -98,6 +98,10 @@ def _analysis_twin(analysis: AnalysisContent, content: ReportContent) -> dict[st
         "estimates": analysis.interval_estimates.to_dicts(),
         "comparisons": analysis.comparisons.to_dicts(),
         "performance_profiles": analysis.performance_profiles.to_dicts(),
+        "probability_of_improvement": analysis.probability_of_improvement.to_dicts(),
+        "sample_efficiency": analysis.sample_efficiency.to_dicts(),
+        "rank_stability": analysis.rank_stability.to_dicts(),
+        "optimality_gaps": analysis.optimality_gaps.to_dicts(),
         "scores": analysis.scores.to_dicts(),
         "learning_curves": _curve_twins(analysis),
     }

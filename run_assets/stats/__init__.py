@@ -22,16 +22,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from run_assets.stats.comparisons import compare_groups
     from run_assets.stats.corrections import adjust_p_values
+    from run_assets.stats.efficiency import sample_efficiency
+    from run_assets.stats.gaps import optimality_gaps
+    from run_assets.stats.improvement import probability_of_improvement
     from run_assets.stats.intervals import interval_estimates
     from run_assets.stats.normalization import normalize
+    from run_assets.stats.paired import paired_difference
+    from run_assets.stats.pass_rates import pass_at_k, pass_hat_k
+    from run_assets.stats.planning import required_runs
     from run_assets.stats.profiles import performance_profiles
+    from run_assets.stats.ranks import rank_stability
 
 __all__ = [
     "adjust_p_values",
     "compare_groups",
     "interval_estimates",
     "normalize",
+    "optimality_gaps",
+    "paired_difference",
+    "pass_at_k",
+    "pass_hat_k",
     "performance_profiles",
+    "probability_of_improvement",
+    "rank_stability",
+    "required_runs",
+    "sample_efficiency",
 ]
 
 # Loaded on first use: commands that only print help must not pay for numpy and polars.
@@ -40,7 +55,15 @@ _HOMES = {
     "compare_groups": "comparisons",
     "interval_estimates": "intervals",
     "normalize": "normalization",
+    "optimality_gaps": "gaps",
+    "paired_difference": "paired",
+    "pass_at_k": "pass_rates",
+    "pass_hat_k": "pass_rates",
     "performance_profiles": "profiles",
+    "required_runs": "planning",
+    "probability_of_improvement": "improvement",
+    "rank_stability": "ranks",
+    "sample_efficiency": "efficiency",
 }
 
 

@@ -11,6 +11,9 @@ from run_assets.stats.samples import check_columns, task_label
 METHODS = ("bounds", "minmax", "zscore", "robust", "none")
 ANY_TASK = "*"
 
+# Scores that differ by less than this share of their size differ by rounding only.
+_ROUNDING = 1e-12
+
 
 def normalize(
     scores: pl.DataFrame,
@@ -67,9 +70,9 @@ def normalize(
     if method == "none":
         return scores.with_columns(value)
     spread = scale.over(stratum)
-    return scores.with_columns(
-        pl.when(spread > 0).then((value - location.over(stratum)) / spread).alias(score)
-    )
+    rounding = _ROUNDING * usable.abs().max().over(stratum)
+    scaled = (value - location.over(stratum)) / spread
+    return scores.with_columns(pl.when(spread > rounding).then(scaled).alias(score))
 
 
 def _location_and_scale(method: str, usable: pl.Expr) -> tuple[pl.Expr, pl.Expr]:

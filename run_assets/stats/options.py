@@ -29,3 +29,17 @@ def check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         message = f"confidence must be between 0 and 1, got {confidence}; 95 % is 0.95"
         raise UsageError(message)
+
+
+def check_resampling(resamples: int, seed: int) -> None:
+    """Refuse numbers of resamples and seeds without meaning.
+
+    Raises:
+        UsageError: No resample, or a seed that is not from 0 to 2**63 - 1.
+    """
+    if resamples < 1:
+        message = f"resamples must be at least 1, got {resamples}"
+        raise UsageError(message)
+    if not 0 <= seed < 2**63:
+        message = f"seed must be from 0 to 2**63 - 1, got {seed}"
+        raise UsageError(message)

@@ -1,33 +1,97 @@
-"""Stratified resampling: how often each score is drawn, runs within tasks.
+"""Stratified resampling: which scores are drawn, runs within tasks.
 
-The random numbers are a function of the seed, the task's name and the number of the
-resample, and of nothing else. So a group's result does not depend on the other groups,
-on its own name, on the order of rows or on how the work is cut into batches.
+The random numbers are a function of the seed, the number of the resample, the task's
+name and the side of a comparison, and of nothing else. So a group's result does not
+depend on the other groups, on its own name, on the order of rows, on how the work is
+cut into batches or on the number of threads.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from run_assets.stats.samples import Strata
 
+Int64Array = NDArray[np.int64]
+UInt32Array = NDArray[np.uint32]
 UInt64Array = NDArray[np.uint64]
 
 # Constants of the SplitMix64 generator. Source: Steele, Lea and Flood 2014.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
+HALF = np.uint64(32)
+LOW_HALF = np.uint64(0xFFFFFFFF)
 
-# Draws held at once: a few arrays of this length (1 MB each) stay near the caches.
-_BATCH_DRAWS = 1 << 17
+# Words held at once: a few arrays of this length (0.5 MB each) stay near the caches.
+_BATCH_WORDS = 1 << 16
+
+
+class Draws(NamedTuple):
+    """Which random word serves which draws: its low and its high half serve one each.
+
+    A task with an odd number of runs has a half to spare, which "draws" the position
+    behind the last score.
+
+    Attributes:
+        bases: Shape ``(words,)``: the counter of the word in resample 0.
+        low_sizes: Shape ``(words,)``: how many scores the low half chooses from.
+        low_starts: Shape ``(words,)``: position of the first of these scores.
+        high_sizes: As ``low_sizes``, of the high half.
+        high_starts: As ``low_starts``, of the high half.
+    """
+
+    bases: UInt64Array
+    low_sizes: UInt32Array
+    low_starts: UInt32Array
+    high_sizes: UInt32Array
+    high_starts: UInt32Array
+
+
+def task_draws(layout: Strata, *, seed: int, side: str = "") -> Draws:
+    """The draws of one resample: as many runs of each task as it has.
+
+    Args:
+        layout: The scores of one group.
+        seed: Any integer; the same seed gives the same draws.
+        side: What tells the two sides of a comparison apart; their draws are
+            independent.
+    """
+    return plan_draws(layout.tasks, layout.sizes, seed=seed, side=side)
+
+
+def plan_draws(
+    names: Sequence[str | None], sizes: Int64Array, *, seed: int, side: str = ""
+) -> Draws:
+    """The draws from strata with these names and sizes, position after position."""
+    words = (sizes + 1) // 2
+    stratum = np.repeat(np.arange(sizes.size), words)
+    index = positions_within(words)
+    starts = np.cumsum(sizes) - sizes
+    is_spare = 2 * index + 1 == sizes[stratum]
+    keys = np.array([stream_key(seed, side, name) for name in names], dtype=np.uint64)
+    return Draws(
+        bases=keys[stratum] + index.astype(np.uint64) * GOLDEN,
+        low_sizes=sizes[stratum].astype(np.uint32),
+        low_starts=starts[stratum].astype(np.uint32),
+        high_sizes=np.where(is_spare, 1, sizes[stratum]).astype(np.uint32),
+        high_starts=np.where(is_spare, sizes.sum(), starts[stratum]).astype(np.uint32),
+    )
+
+
+def stream_key(seed: int, side: str, name: str | None) -> int:
+    """Where the stream of a stratum starts, from 0 to 2**64 - 1."""
+    label = f"{seed}{side}" + ("" if name is None else f"/{name}")
+    digest = blake2b(label.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def resample_counts(
-    layout: Strata, *, seed: int, resamples: int
-) -> Iterator[NDArray[np.int64]]:
+    layout: Strata, *, seed: int, resamples: int, side: str = ""
+) -> Iterator[Int64Array]:
     """Batches of counts: how often each score was drawn in each resample.
 
     Every task is resampled by itself: as many runs as it has, with replacement.
@@ -36,92 +100,67 @@ def resample_counts(
         layout: The scores of one group.
         seed: Any integer; the same seed gives the same draws.
         resamples: Number of resamples over all batches.
+        side: As in `task_draws`.
 
     Yields:
         Shape ``(some resamples, scores)``, in the order of ``layout.values``.
     """
-    plan = _plan(layout, seed)
-    n_scores = layout.values.size
-    batch = max(1, _BATCH_DRAWS // n_scores)
+    draws = task_draws(layout, seed=seed, side=side)
+    yield from counts_of(draws, layout.values.size, resamples)
+
+
+def counts_of(draws: Draws, n_scores: int, resamples: int) -> Iterator[Int64Array]:
+    """Batches of counts of these draws, shape ``(some resamples, scores)``."""
+    for rows in batches(resamples, draws.bases.size):
+        yield counts_of_rows(draws, n_scores, rows)
+
+
+def counts_of_rows(draws: Draws, n_scores: int, resamples: UInt64Array) -> Int64Array:
+    """Counts of these draws, shape ``(resamples, scores)``."""
+    width = n_scores + 1
+    drawn = drawn_positions(draws, resamples)
+    drawn += np.arange(resamples.size)[:, None] * width
+    counts = np.bincount(drawn.ravel(), minlength=resamples.size * width)
+    return counts.reshape(resamples.size, width)[:, :n_scores]
+
+
+def batches(resamples: int, n_words: int) -> Iterator[UInt64Array]:
+    """Numbers of resamples, cut so that arrays of words stay small."""
+    batch = max(1, _BATCH_WORDS // n_words)
     for first in range(0, resamples, batch):
-        rows = np.arange(first, min(first + batch, resamples), dtype=np.uint64)
-        drawn = _drawn_positions(plan, rows)
-        drawn += np.arange(rows.size)[:, None] * n_scores
-        counts = np.bincount(drawn.ravel(), minlength=rows.size * n_scores)
-        yield counts.reshape(rows.size, n_scores)
+        yield np.arange(first, min(first + batch, resamples), dtype=np.uint64)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Which random word serves which draw; two 32-bit draws a word.
-
-    Attributes:
-        keys: Shape ``(tasks,)``: the start of each task's stream.
-        word_task: Shape ``(words,)``: the task that a word belongs to.
-        word_offset: Shape ``(words,)``: its distance from the start of the stream.
-        halves: Shape ``(draws,)``: the 32-bit half that serves a draw; None when every
-            half does.
-        sizes: Shape ``(draws,)``: runs of the draw's task.
-        starts: Shape ``(draws,)``: position of that task's first score.
-    """
-
-    keys: UInt64Array
-    word_task: NDArray[np.int64]
-    word_offset: UInt64Array
-    halves: NDArray[np.int64] | None
-    sizes: NDArray[np.int64]
-    starts: NDArray[np.int64]
-
-
-def _plan(layout: Strata, seed: int) -> _Plan:
-    words = -(-layout.sizes // 2)
-    first_word = np.cumsum(words) - words
-    word_index = _positions_within(words)
-    draw_task = np.repeat(np.arange(layout.sizes.size), layout.sizes)
-    halves = 2 * first_word[draw_task] + _positions_within(layout.sizes)
-    return _Plan(
-        keys=np.array([_stream_key(seed, t) for t in layout.tasks], dtype=np.uint64),
-        word_task=np.repeat(np.arange(words.size), words),
-        word_offset=word_index.astype(np.uint64) * _GOLDEN,
-        halves=None if halves.size == 2 * words.sum() else halves,
-        sizes=layout.sizes[draw_task],
-        starts=layout.starts[draw_task],
-    )
-
-
-def _positions_within(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-
-
-def _stream_key(seed: int, task: str | None) -> int:
-    label = b"" if task is None else b"/" + task.encode()
-    digest = blake2b(str(seed).encode() + label, digest_size=8).digest()
-    return int.from_bytes(digest, "little")
-
-
-def _drawn_positions(plan: _Plan, resamples: UInt64Array) -> NDArray[np.int64]:
-    """Positions of the drawn scores, shape ``(resamples, draws)``."""
-    streams = _mixed(plan.keys + resamples[:, None] * _GOLDEN)
-    words = _mixed(np.take(streams, plan.word_task, axis=1) + plan.word_offset)
-    halves = words.astype("<u8", copy=False).view("<u4")
-    if plan.halves is not None:
-        halves = np.take(halves, plan.halves, axis=1)
-    drawn = halves.astype(np.int64)
+def drawn_positions(draws: Draws, resamples: UInt64Array) -> Int64Array:
+    """Positions of the drawn scores, shape ``(resamples, 2 * words)``."""
+    n_words = draws.bases.size
+    # Resample b takes the words from b * 2^32 on of the stream of each stratum.
+    words = mixed(draws.bases + (resamples << HALF)[:, None] * GOLDEN)
+    drawn = np.empty((resamples.size, 2 * n_words), dtype=np.uint64)
+    low, high = drawn[:, :n_words], drawn[:, n_words:]
     # Multiply and shift maps 32 random bits onto 0 … n - 1 without a division; the
     # chances of two runs differ by at most n / 2^32 of themselves.
-    drawn *= plan.sizes
-    drawn >>= 32
-    drawn += plan.starts
-    return drawn
+    np.multiply(words & LOW_HALF, draws.low_sizes, out=low)
+    words >>= HALF
+    np.multiply(words, draws.high_sizes, out=high)
+    drawn >>= HALF
+    low += draws.low_starts
+    high += draws.high_starts
+    return drawn.view(np.int64)
 
 
-def _mixed(words: UInt64Array) -> UInt64Array:
+def mixed(words: UInt64Array) -> UInt64Array:
     """The SplitMix64 finalizer, in place."""
     shifted = np.empty_like(words)
-    for shift, factor in ((30, _MIX_1), (27, _MIX_2)):
+    for shift, factor in ((30, MIX_1), (27, MIX_2)):
         np.right_shift(words, np.uint64(shift), out=shifted)
         words ^= shifted
         words *= factor
     np.right_shift(words, np.uint64(31), out=shifted)
     words ^= shifted
     return words
+
+
+def positions_within(sizes: Int64Array) -> Int64Array:
+    """0, 1, … within each of the strata of these sizes."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)

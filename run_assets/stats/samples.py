@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from run_assets.errors import UsageError, did_you_mean
+from run_assets.stats.replication import check_unit, replication_notes
 
 FEW_RUNS = 5
 """Below this many runs per task, intervals cover clearly less than they promise."""
@@ -84,7 +85,7 @@ def read_groups(scores: pl.DataFrame, columns: ScoreColumns) -> list[GroupScores
 
     A score that is null, NaN or infinite does not count, and the notes say how many
     there were. Several rows of one run in one task are averaged first: the run is the
-    unit of replication, its episodes or steps are not.
+    unit of replication, its episodes or steps are not (see ``replication``).
 
     Args:
         scores: One row per run and task, ragged allowed.
@@ -94,8 +95,10 @@ def read_groups(scores: pl.DataFrame, columns: ScoreColumns) -> list[GroupScores
         One item per group; a group without a usable score is kept, with no runs.
 
     Raises:
-        UsageError: A column is missing or not numeric, or a group or run has no name.
+        UsageError: A column is missing or not numeric, a group or run has no name, or
+            rows that a column shows to be parts of runs are to count as runs.
     """
+    check_unit(scores, columns.group, columns.task, columns.replicate)
     parts = _canonical(scores, columns).partition_by("group_name", as_dict=True)
     by_name = sorted((str(name), part) for (name,), part in parts.items())
     return [_group_scores(name, part) for name, part in by_name]
@@ -117,10 +120,20 @@ def select_group(groups: Mapping[str, GroupScores], name: str) -> GroupScores:
     Raises:
         UsageError: There is none; the message names the nearest or the known ones.
     """
-    if name not in groups:
-        message = f"no group {name!r} in the scores{did_you_mean(name, groups)}"
-        raise UsageError(message)
+    check_group(name, groups)
     return groups[name]
+
+
+def check_group(name: str, groups: Iterable[str]) -> None:
+    """Refuse a group that has no row.
+
+    Raises:
+        UsageError: The message names the nearest or the known ones.
+    """
+    known = set(groups)
+    if name not in known:
+        message = f"no group {name!r} in the scores{did_you_mean(name, known)}"
+        raise UsageError(message)
 
 
 def coverage_notes(layout: Strata, all_tasks: Iterable[str | None]) -> list[str]:
@@ -173,7 +186,7 @@ def _canonical(scores: pl.DataFrame, columns: ScoreColumns) -> pl.DataFrame:
     given = {role: name for role, name in sources.items() if name is not None}
     check_columns(scores, [*given.values(), columns.score], columns.score)
     for role in ("group_name", "run", "pair"):
-        _refuse_null(scores, given.get(role))
+        refuse_null(scores, given.get(role))
     row_number = pl.int_range(pl.len()).cast(pl.String)
     absent = {"task": pl.lit(None, pl.String), "pair": pl.lit(""), "run": row_number}
     return scores.select(
@@ -187,7 +200,12 @@ def _canonical(scores: pl.DataFrame, columns: ScoreColumns) -> pl.DataFrame:
     )
 
 
-def _refuse_null(scores: pl.DataFrame, column: str | None) -> None:
+def refuse_null(scores: pl.DataFrame, column: str | None) -> None:
+    """Refuse rows without a name in a column; None is no column.
+
+    Raises:
+        UsageError: How many there are.
+    """
     if column is None:
         return
     n_null = scores[column].null_count()
@@ -202,7 +220,11 @@ def _refuse_null(scores: pl.DataFrame, column: str | None) -> None:
 def _group_scores(name: str, rows: pl.DataFrame) -> GroupScores:
     usable = rows.filter(pl.col("score").is_finite()).sort(*_KEYS, "score")
     runs = usable.group_by(_KEYS, maintain_order=True).agg(pl.col("score").mean())
-    notes = [*_left_out(rows["score"]), *_merged(usable.height, runs.height)]
+    notes = [
+        *left_out_notes(rows["score"]),
+        *_merged(usable.height, runs.height),
+        *replication_notes(usable, runs),
+    ]
     return GroupScores(
         name=name,
         runs=runs.select("task", "pair", "run", "score").sort("task", "score", "run"),
@@ -210,7 +232,8 @@ def _group_scores(name: str, rows: pl.DataFrame) -> GroupScores:
     )
 
 
-def _left_out(scores: pl.Series) -> list[str]:
+def left_out_notes(scores: pl.Series) -> list[str]:
+    """What a reader must know about scores that are no finite numbers."""
     n_infinite = int(scores.is_infinite().sum())
     n_missing = scores.null_count() + int(scores.is_nan().sum())
     if not (n_infinite or n_missing):

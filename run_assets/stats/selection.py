@@ -1,10 +1,14 @@
 """Which runs an analysis compares, and by which score."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 import polars as pl
 
 from run_assets.config import Analysis, RunFilter
 from run_assets.errors import UsageError, did_you_mean
 
+_LISTED = 20
 RUN_COLUMNS = ("run_path", "run_id", "run_name", "run_group", "job_type", "project")
 
 
@@ -32,25 +36,27 @@ def select_scores(
         Columns analysis, group_name, task, run_path, replicate, raw_score.
 
     Raises:
-        UsageError: ``group``, ``task`` or ``replicate`` names something unknown.
+        UsageError: No run of the project has the score's metric, ``group``, ``task`` or
+            ``replicate``, or there is no run of the project; the message names the
+            nearest or the known ones. Where nothing was read yet, all is empty.
     """
-    chosen = runs.filter(
-        _admitted(analysis.runs, analysis.project), pl.col("run_path").is_not_null()
-    )
-    scores = _scores(analysis, run_summaries, run_metrics)
+    known = runs.filter(_of_project(analysis.project), pl.col("run_path").is_not_null())
+    _check_project(analysis, runs, known)
+    _check_metric(analysis, known, run_summaries, run_metrics)
+    parts = {"group_name": analysis.group, "task": analysis.task}
+    parts["replicate"] = analysis.replicate
+    labels = {
+        column: _label(name, known, run_configs, column)
+        for column, name in parts.items()
+    }
+    for column, name in parts.items():
+        _check_label(analysis, name, known, run_configs, labels[column])
     frame = (
-        chosen.join(
-            _label(analysis.group, chosen, run_configs, "group_name"), "run_path"
-        )
-        .join(
-            _label(analysis.task, chosen, run_configs, "task"), "run_path", how="left"
-        )
-        .join(
-            _label(analysis.replicate, chosen, run_configs, "replicate"),
-            "run_path",
-            how="left",
-        )
-        .join(scores, "run_path", how="left")
+        known.filter(_admitted(analysis.runs))
+        .join(labels["group_name"], "run_path")
+        .join(labels["task"], "run_path", how="left")
+        .join(labels["replicate"], "run_path", how="left")
+        .join(_scores(analysis, run_summaries, run_metrics), "run_path", how="left")
     )
     return frame.filter(pl.col("group_name").is_not_null()).select(
         pl.lit(analysis.name).alias("analysis"),
@@ -62,11 +68,80 @@ def select_scores(
     )
 
 
-def _admitted(runs: RunFilter, project: str | None) -> pl.Expr:
+def _of_project(project: str | None) -> pl.Expr:
+    if project is None:
+        return pl.lit(value=True)
+    full = pl.concat_str("entity", pl.lit("/"), "project")
+    return (full == project) | (pl.col("project") == project)
+
+
+def _check_project(analysis: Analysis, runs: pl.DataFrame, known: pl.DataFrame) -> None:
+    """Refuse a project without runs, where there are runs at all."""
+    if analysis.project is None or runs.is_empty() or not known.is_empty():
+        return
+    names = runs.select(pl.concat_str("entity", pl.lit("/"), "project")).to_series()
+    _refuse(analysis, "project", analysis.project, names.unique().drop_nulls())
+
+
+def _check_metric(
+    analysis: Analysis,
+    known: pl.DataFrame,
+    run_summaries: pl.DataFrame,
+    run_metrics: pl.DataFrame,
+) -> None:
+    """Refuse a score that no run has logged, where runs have logged anything."""
+    paths = known["run_path"].implode()
+    metrics = {
+        name
+        for frame in (run_summaries, run_metrics)
+        for name in frame.filter(pl.col("run_path").is_in(paths))["metric"].unique()
+    }
+    if metrics and analysis.score.metric not in metrics:
+        _refuse(analysis, "score.metric", analysis.score.metric, metrics)
+
+
+def _check_label(
+    analysis: Analysis,
+    name: str | None,
+    known: pl.DataFrame,
+    configs: pl.DataFrame,
+    labels: pl.DataFrame,
+) -> None:
+    """Refuse a group, task or replicate of which no run has a value."""
+    if name is None or known.is_empty():
+        return
+    column = labels.columns[-1]
+    mine = labels.join(known.select("run_path"), "run_path", how="semi")
+    if mine[column].null_count() < mine.height:
+        return
+    option = "group" if column == "group_name" else column
+    if name.startswith("config."):
+        keys = configs.join(known.select("run_path"), "run_path", how="semi")["key"]
+        candidates = {f"config.{key}" for key in keys.unique()}
+    else:
+        tags = known["tags"].explode().drop_nulls().unique()
+        has_value = [
+            one for one in RUN_COLUMNS if known[one].null_count() < known.height
+        ]
+        candidates = {f"tag:{one}" for one in tags} | set(has_value)
+    _refuse(analysis, option, name, candidates)
+
+
+def _refuse(analysis: Analysis, option: str, got: str, known: Iterable[str]) -> None:
+    names = sorted(known)
+    close = get_close_matches(got, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    listed = ", ".join(names[:_LISTED]) or "none"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    message = (
+        f"analysis {analysis.name!r}: no run has {option} {got!r}{hint} "
+        f"(there are: {listed}{more})"
+    )
+    raise UsageError(message)
+
+
+def _admitted(runs: RunFilter) -> pl.Expr:
     conditions = [pl.lit(value=True)]
-    if project is not None:
-        full = pl.concat_str("entity", pl.lit("/"), "project")
-        conditions.append((full == project) | (pl.col("project") == project))
     if runs.state:
         conditions.append(pl.col("run_state").is_in(list(runs.state)))
     conditions += [pl.col("tags").list.contains(tag) for tag in runs.tags]

@@ -6,16 +6,22 @@ of many must not take the others down.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import comb, inf, sqrt
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
 
+ALTERNATIVES = ("two-sided", "less", "greater")
+"""What a test looks for: x differs from y, x is smaller, x is larger."""
+
 # Means of the same numbers differ in the last digits by the order of summation; ranks
 # must not. Differences below this share of the numbers compared are ties.
 _TIE_TOLERANCE = 1e-12
+
+_MANY_WAYS = 1e300
 
 # Largest number of pairs, or of values of both samples, for exact p-values; beyond it
 # the normal approximation is close. Two samples of 25 take about 5 ms.
@@ -62,12 +68,13 @@ class MeanDifference:
     standard_error: float
     degrees_of_freedom: float
 
-    def p_value(self) -> float:
-        """Two-sided p-value of no difference."""
+    def p_value(self, alternative: str = "two-sided") -> float:
+        """P-value of no difference."""
         from scipy.special import stdtr
 
-        t = abs(self.difference) / self.standard_error
-        return min(1.0, 2 * float(stdtr(self.degrees_of_freedom, -t)))
+        t = self.difference / self.standard_error
+        below, above = (float(stdtr(self.degrees_of_freedom, one)) for one in (t, -t))
+        return of_tails(below, above, alternative)
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Ends of the t interval with this nominal coverage."""
@@ -101,21 +108,22 @@ def mean_difference(samples: Samples, *, equal_variances: bool) -> MeanDifferenc
     return MeanDifference(difference, error if error > rounding else 0.0, freedom)
 
 
-def t_test(samples: Samples) -> TestResult:
+def t_test(samples: Samples, alternative: str = "two-sided") -> TestResult:
     """Paired or Student's t-test; Source: Student 1908."""
-    return _t_result(mean_difference(samples, equal_variances=True))
+    return _t_result(mean_difference(samples, equal_variances=True), alternative)
 
 
-def welch_test(samples: Samples) -> TestResult:
+def welch_test(samples: Samples, alternative: str = "two-sided") -> TestResult:
     """Student's test without equal variances; Source: Welch 1947."""
-    return _t_result(mean_difference(samples, equal_variances=False))
+    return _t_result(mean_difference(samples, equal_variances=False), alternative)
 
 
-def wilcoxon_test(samples: Samples) -> TestResult:
+def wilcoxon_test(samples: Samples, alternative: str = "two-sided") -> TestResult:
     """Signed-rank test of paired samples; equal pairs are dropped.
 
-    The statistic is the smaller of the two rank sums. Exact up to 50 unequal pairs,
-    ties or not; above that ``scipy.stats.wilcoxon`` with its normal approximation.
+    The statistic is the smaller of the two rank sums; that of the positive differences
+    when the alternative is one-sided. Exact up to 50 unequal pairs, ties or not; above
+    that ``scipy.stats.wilcoxon`` with its normal approximation.
 
     Source: Wilcoxon 1945; Lehmann 1975 for the exact distribution with ties.
     """
@@ -128,10 +136,11 @@ def wilcoxon_test(samples: Samples) -> TestResult:
     differences, scale = differences[unequal], scale[unequal]
     magnitudes = merge_near_ties(np.abs(differences), scale)
     notes = (f"{n_equal} equal pairs dropped",) if n_equal else ()
-    return TestResult(*_signed_rank(np.sign(differences), magnitudes), notes)
+    signs = np.sign(differences)
+    return TestResult(*_signed_rank(signs, magnitudes, alternative), notes)
 
 
-def mann_whitney_test(samples: Samples) -> TestResult:
+def mann_whitney_test(samples: Samples, alternative: str = "two-sided") -> TestResult:
     """Rank-sum test of unpaired samples; the statistic is U of x.
 
     Exact up to 50 values in both samples together, ties or not; above that as
@@ -144,10 +153,17 @@ def mann_whitney_test(samples: Samples) -> TestResult:
     if n_different == 1:
         return TestResult(None, None, ("no test: all values are equal",))
     tied = n_different < x.size + y.size
-    return TestResult(*_rank_sum(x, y), ("ties",) if tied else ())
+    return TestResult(*_rank_sum(x, y, alternative), ("ties",) if tied else ())
 
 
-TESTS: Mapping[str, Callable[[Samples], TestResult]] = {
+class PairTest(Protocol):
+    """A test of one pair of samples."""
+
+    def __call__(self, samples: Samples, alternative: str = ...) -> TestResult:
+        """What the test found."""
+
+
+TESTS: Mapping[str, PairTest] = {
     "wilcoxon": wilcoxon_test,
     "mannwhitney": mann_whitney_test,
     "ttest": t_test,
@@ -155,17 +171,46 @@ TESTS: Mapping[str, Callable[[Samples], TestResult]] = {
 }
 
 
-def smallest_p_value(test: str, samples: Samples) -> float:
-    """The smallest two-sided p-value that a rank test can give at these sizes.
+def of_tails(below: float, above: float, alternative: str) -> float:
+    """The p-value from the chances of at most and of at least what was observed.
+
+    Two-sided: twice the smaller tail, at most 1.
+
+    >>> of_tails(0.98, 0.03, "two-sided"), of_tails(0.98, 0.03, "less")
+    (0.06, 0.98)
+    """
+    if alternative == "two-sided":
+        return min(1.0, 2 * min(below, above))
+    return min(1.0, below if alternative == "less" else above)
+
+
+def assignments(n_x: int, n_y: int) -> float:
+    """Ways to choose n_x of n_x + n_y values; infinite beyond what a float holds.
+
+    >>> assignments(3, 3), assignments(100_000, 100_000)
+    (20.0, inf)
+    """
+    ways = 1.0
+    for chosen in range(min(n_x, n_y)):
+        ways *= (n_x + n_y - chosen) / (chosen + 1)
+        if ways > _MANY_WAYS:
+            return inf
+    return float(round(ways))
+
+
+def smallest_p_value(
+    test: str, samples: Samples, alternative: str = "two-sided"
+) -> float:
+    """The smallest p-value that a rank test can give at these sizes.
 
     >>> smallest_p_value("wilcoxon", Samples(np.ones(4), np.zeros(4), paired=True))
     0.125
     """
+    sides = 2 if alternative == "two-sided" else 1
     if test == "wilcoxon":
-        return min(1.0, 2.0 ** (1 - int(_unequal_pairs(samples).sum())))
+        return min(1.0, sides * 2.0 ** -int(_unequal_pairs(samples).sum()))
     if test == "mannwhitney":
-        n_x, n_y = samples.x.size, samples.y.size
-        return 2 / comb(n_x + n_y, n_x)
+        return min(1.0, sides / assignments(samples.x.size, samples.y.size))
     return 0.0
 
 
@@ -239,12 +284,14 @@ def _unequal_pairs(samples: Samples) -> NDArray[np.bool_]:
     return np.abs(samples.x - samples.y) > _TIE_TOLERANCE * scale
 
 
-def _signed_rank(signs: Float64Array, magnitudes: Float64Array) -> tuple[float, float]:
-    """The smaller rank sum and its two-sided p-value."""
+def _signed_rank(
+    signs: Float64Array, magnitudes: Float64Array, alternative: str
+) -> tuple[float, float]:
+    """A rank sum, the smaller one when two-sided, and its p-value."""
     from scipy.stats import rankdata, wilcoxon
 
     if signs.size > _MAX_EXACT:
-        result = wilcoxon(signs * magnitudes)
+        result = wilcoxon(signs * magnitudes, alternative=alternative)
         return float(result.statistic), float(result.pvalue)
     doubled = np.rint(2 * rankdata(magnitudes)).astype(np.int64)  # midranks are halves
     chances = np.zeros(int(doubled.sum()) + 1)
@@ -254,15 +301,19 @@ def _signed_rank(signs: Float64Array, magnitudes: Float64Array) -> tuple[float, 
         chances /= 2
     positive = int(doubled[signs > 0].sum())
     smaller = min(positive, int(doubled.sum()) - positive)
-    return smaller / 2, _two_sided(chances, smaller)
+    shown = smaller if alternative == "two-sided" else positive
+    return shown / 2, _p_value(chances, positive, alternative)
 
 
-def _rank_sum(x: Float64Array, y: Float64Array) -> tuple[float, float]:
-    """U of x and its two-sided p-value."""
+def _rank_sum(
+    x: Float64Array, y: Float64Array, alternative: str
+) -> tuple[float, float]:
+    """U of x and its p-value."""
     from scipy.stats import mannwhitneyu, rankdata
 
     if x.size + y.size > _MAX_EXACT:
-        result = mannwhitneyu(x, y)  # exact if one sample has up to 8
+        # exact if one sample has up to 8
+        result = mannwhitneyu(x, y, alternative=alternative)
         return float(result.statistic), float(result.pvalue)
     doubled = np.rint(2 * rankdata(np.concatenate([x, y]))).astype(np.int64)
     # ways[k, s]: how many sets of k values have doubled ranks that add up to s.
@@ -273,13 +324,13 @@ def _rank_sum(x: Float64Array, y: Float64Array) -> tuple[float, float]:
     ranks_of_x = int(doubled[: x.size].sum())
     u = ranks_of_x / 2 - x.size * (x.size + 1) / 2
     chances = ways[x.size] / comb(x.size + y.size, x.size)
-    return u, _two_sided(chances, ranks_of_x)
+    return u, _p_value(chances, ranks_of_x, alternative)
 
 
-def _two_sided(chances: Float64Array, observed: int) -> float:
-    """Twice the smaller tail that holds the observed value, at most 1."""
-    tails = chances[: observed + 1].sum(), chances[observed:].sum()
-    return min(1.0, 2 * float(min(tails)))
+def _p_value(chances: Float64Array, observed: int, alternative: str) -> float:
+    """From the chances of 0, 1, 2 … and what was observed; both tails hold it."""
+    below, above = chances[: observed + 1].sum(), chances[observed:].sum()
+    return of_tails(float(below), float(above), alternative)
 
 
 def _welch(error_x: float, error_y: float, samples: Samples) -> tuple[float, float]:
@@ -293,8 +344,8 @@ def _welch(error_x: float, error_y: float, samples: Samples) -> tuple[float, flo
     return sqrt(total), float(1 / sum(shares))
 
 
-def _t_result(difference: MeanDifference) -> TestResult:
+def _t_result(difference: MeanDifference, alternative: str) -> TestResult:
     if difference.standard_error == 0:
         return TestResult(None, None, ("no test: the values do not scatter",))
     statistic = difference.difference / difference.standard_error
-    return TestResult(statistic, difference.p_value())
+    return TestResult(statistic, difference.p_value(alternative))

@@ -99,6 +99,10 @@ def test_every_run_is_in_every_table(lab: Lab) -> None:
     efficiency = found["derived.run_metrics"].filter(run_path="lab/maze/r0")
     assert efficiency["value"].to_list() == [0.92 / 9]
     assert found["stats.scores"].height == 4
+    assert found["stats.probability_of_improvement"].height == 2
+    assert found["stats.rank_stability"]["rank"].to_list() == [1.5, 1.5]
+    assert set(found["stats.sample_efficiency"]["statistic"]) == {"iqm", "area"}
+    assert found["stats.optimality_gaps"].is_empty()
     assert found["stats.interval_estimates"]["n_runs"].to_list() == [2] * 6
 
 
@@ -175,6 +179,10 @@ def test_an_edited_analysis_rebuilds_its_statistics_and_what_reads_them(
         "stats.interval_estimates",
         "stats.performance_profiles",
         "stats.comparisons",
+        "stats.probability_of_improvement",
+        "stats.sample_efficiency",
+        "stats.rank_stability",
+        "stats.optimality_gaps",
     }
 
 
@@ -191,6 +199,10 @@ def test_an_edited_expression_rebuilds_derived_metrics_and_their_readers(
         "stats.interval_estimates",
         "stats.performance_profiles",
         "stats.comparisons",
+        "stats.probability_of_improvement",
+        "stats.sample_efficiency",
+        "stats.rank_stability",
+        "stats.optimality_gaps",
     }
 
 
@@ -217,6 +229,10 @@ def test_an_edited_model_rebuilds_its_table_and_what_reads_it(
         "stats.interval_estimates",
         "stats.performance_profiles",
         "stats.comparisons",
+        "stats.probability_of_improvement",
+        "stats.sample_efficiency",
+        "stats.rank_stability",
+        "stats.optimality_gaps",
     }
 
 

@@ -4,11 +4,19 @@ Tolerances: 1e-12 where both sides compute the same number; where both draw at r
 what 20,000 resamples leave of Monte-Carlo error.
 """
 
+from fractions import Fraction
+from itertools import combinations
+from math import comb
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
 from numpy.typing import NDArray
+from statsmodels.regression.linear_model import (  # type: ignore[import-untyped]  # no types
+    OLS,
+)
 from statsmodels.stats.multitest import (  # type: ignore[import-untyped]  # no types
     multipletests,
 )
@@ -109,18 +117,19 @@ def test_percentile_intervals_agree_with_scipys_bootstrap() -> None:
 
 def test_corrected_intervals_cover_more_with_few_runs() -> None:
     # 400 experiments of 3 runs in each of 4 tasks; standard error of a coverage near
-    # 0.9 is 0.015. Percentile is known to cover about 0.88, corrected about 0.93.
+    # 0.9 is 0.015. The variance has 8 degrees of freedom, so Student's t with them says
+    # 0.85 for percentile (1.96 * sqrt(2/3) standard errors), 0.91 for corrected.
     rng = np.random.default_rng(7)
     frames = [long(rng.normal(size=(3, 4)), f"experiment {i:03}") for i in range(400)]
     covered = {}
     for method in ("percentile", "corrected"):
         result = stats.interval_estimates(
-            pl.concat(frames), statistics=("mean",), method=method, resamples=500
+            pl.concat(frames), statistics=("mean",), method=method, resamples=2_000
         )
         inside = pl.lit(0.0).is_between("ci_low", "ci_high").mean()
         covered[method] = result.select(inside).item()
-    assert covered["percentile"] < 0.91
-    assert 0.90 < covered["corrected"] <= 0.96
+    assert 0.80 < covered["percentile"] < 0.89
+    assert 0.87 < covered["corrected"] < 0.95
 
 
 @pytest.mark.parametrize(
@@ -148,6 +157,13 @@ def test_corrections_find_what_the_thrombolysis_example_says() -> None:
         if (adjusted := stats.adjust_p_values(p_values, correction=name))
     }
     assert found == {"bonferroni": 3, "holm": 3, "bh": 4}
+
+
+def test_holm_gives_the_adjusted_values_of_a_published_example() -> None:
+    # Source: Wikipedia, "Holm-Bonferroni method", section "Example": at level 0.05 the
+    # first and the last of the four hypotheses are rejected, the others are not.
+    adjusted = stats.adjust_p_values([0.01, 0.04, 0.03, 0.005], correction="holm")
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 @pytest.mark.parametrize(("n_x", "n_y"), [(3, 4), (8, 30), (40, 35), (60, 5)])
@@ -178,6 +194,173 @@ def test_paired_tests_are_those_of_scipy(n: int) -> None:
         ours = TESTS[name](samples)
         assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-12)
         assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-10)
+
+
+@pytest.mark.parametrize("alternative", ["less", "greater"])
+@pytest.mark.parametrize("n", [7, 60])
+def test_one_sided_tests_are_those_of_scipy(alternative: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(0, 1, n), rng.normal(0.3, 1, n)
+    paired, unpaired = Samples(x, y, paired=True), Samples(x, y, paired=False)
+    rank_sum = scipy.stats.mannwhitneyu(x, y, alternative=alternative)
+    for name, samples, theirs in (
+        ("wilcoxon", paired, scipy.stats.wilcoxon(x, y, alternative=alternative)),
+        ("ttest", paired, scipy.stats.ttest_rel(x, y, alternative=alternative)),
+        ("mannwhitney", unpaired, rank_sum),
+        ("ttest", unpaired, scipy.stats.ttest_ind(x, y, alternative=alternative)),
+        (
+            "welch",
+            unpaired,
+            scipy.stats.ttest_ind(x, y, equal_var=False, alternative=alternative),
+        ),
+    ):
+        ours = TESTS[name](samples, alternative)
+        assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-12)
+        assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-10)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+def test_exact_permutation_tests_are_those_of_scipy(alternative: str) -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.lognormal(0.5, 0.5, 5), rng.lognormal(0, 0.5, 6)
+    for paired, kind in ((False, "independent"), (True, "samples")):
+        sides = (x, y[:5]) if paired else (x, y)
+        theirs = scipy.stats.permutation_test(
+            sides,
+            lambda one, other, axis: one.mean(axis=axis) - other.mean(axis=axis),
+            permutation_type=kind,
+            alternative=alternative,
+            n_resamples=np.inf,
+            vectorized=True,
+        )
+        scores = pl.concat(
+            long(side[:, None], name).with_columns(seed=pl.int_range(pl.len()))
+            for side, name in zip(sides, "xy", strict=True)
+        )
+        row = stats.compare_groups(
+            scores,
+            test="permutation",
+            alternative=alternative,
+            paired_by="seed" if paired else None,
+        ).row(0, named=True)
+        assert row["statistic"] == pytest.approx(theirs.statistic, rel=1e-12)
+        assert row["p_value"] == pytest.approx(theirs.pvalue, rel=1e-12)
+
+
+def test_a_stratified_permutation_test_enumerates_every_task() -> None:
+    scores = {"one": [3.0, 4.5, 1.0, 2.0], "two": [9.0, 7.5, 8.0, 6.0, 7.0]}
+    n_x = {"one": 2, "two": 3}
+
+    def difference(task: str, chosen: tuple[int, ...]) -> float:
+        values = np.array(scores[task])
+        is_x = np.isin(np.arange(values.size), chosen)
+        return float(values[is_x].mean() - values[~is_x].mean())
+
+    everything = np.array(
+        [
+            (difference("one", first) + difference("two", second)) / 2
+            for first in combinations(range(4), 2)
+            for second in combinations(range(5), 3)
+        ]
+    )
+    observed = (difference("one", (0, 1)) + difference("two", (0, 1, 2))) / 2
+    expected = (everything >= observed - 1e-12).mean()
+    rows = [
+        ("x" if at < n_x[task] else "y", task, f"{task}{at}", value)
+        for task, values in scores.items()
+        for at, value in enumerate(values)
+    ]
+    frame = pl.DataFrame(
+        rows, schema=["group_name", "task", "run_path", "score"], orient="row"
+    )
+    row = stats.compare_groups(frame, test="permutation", alternative="greater").row(
+        0, named=True
+    )
+    assert row["statistic"] == pytest.approx(observed, rel=1e-12)
+    assert row["p_value"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_sampled_permutations_agree_with_all_of_them() -> None:
+    rng = np.random.default_rng(4)
+    scores = pl.concat(
+        [long(rng.normal(0.5, 1, (5, 2)), "x"), long(rng.normal(0, 1, (5, 2)), "y")]
+    )
+    exact, sampled = (
+        stats.compare_groups(scores, test="permutation", resamples=resamples)[
+            "p_value"
+        ].item()
+        for resamples in (252**2, 20_000)
+    )
+    # Five standard errors of a share of 20,000, doubled for two sides.
+    error = 2 * np.sqrt(exact / 2 * (1 - exact / 2) / 20_000)
+    assert sampled == pytest.approx(exact, abs=5 * error)
+
+
+def test_clustered_standard_errors_are_those_of_statsmodels() -> None:
+    rng = np.random.default_rng(5)
+    cluster = rng.integers(0, 12, 80)
+    base = rng.normal(size=12)[cluster]
+    values = {name: base + rng.normal(size=80) for name in ("x", "y")}
+    difference = values["x"] - values["y"]
+    theirs = OLS(difference, np.ones(80)).fit(
+        cov_type="cluster", cov_kwds={"groups": cluster}, use_t=True
+    )
+    frame = pl.concat(
+        pl.DataFrame(
+            {
+                "group_name": name,
+                "item": range(80),
+                "cluster": cluster,
+                "score": scores,
+            }
+        )
+        for name, scores in values.items()
+    )
+    row = stats.paired_difference(frame, item="item", cluster="cluster").row(
+        0, named=True
+    )
+    assert row["standard_error"] == pytest.approx(theirs.bse[0], rel=1e-10)
+    assert row["p_value"] == pytest.approx(theirs.pvalues[0], rel=1e-10)
+    low, high = theirs.conf_int()[0]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), rel=1e-10)
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_pass_rates_are_those_of_every_set_of_k_trials(n: int) -> None:
+    for c in range(n + 1):
+        trials = pl.DataFrame({"task": "t", "passed": [at < c for at in range(n)]})
+        for k in range(1, n + 1):
+            sets = list(combinations(range(n), k))
+            any_of = Fraction(sum(min(one) < c for one in sets), len(sets))
+            all_of = Fraction(sum(max(one) < c for one in sets), len(sets))
+            options: dict[str, Any] = {"task": "task", "success": "passed", "k": k}
+            found = stats.pass_at_k(trials, **options)["estimate"].item()
+            assert found == float(any_of)
+            found = stats.pass_hat_k(trials, **options)["estimate"].item()
+            assert found == float(all_of)
+
+
+def test_pass_at_1_of_humanevals_example_is_exactly_a_half() -> None:
+    # Source: openai/human-eval, README: 6 samples of one problem, 3 of them right, give
+    # pass@1 0.4999999999999999 by its product form.
+    trials = pl.DataFrame({"task": ["HumanEval/0"] * 6, "passed": [True, False] * 3})
+    result = stats.pass_at_k(trials, task="task", success="passed", k=1)
+    assert result["estimate"].item() == 0.5
+
+
+def test_pass_rates_of_many_tasks_are_the_rational_mean() -> None:
+    rng = np.random.default_rng(6)
+    counts = [(int(n), int(rng.integers(0, n + 1))) for n in rng.integers(5, 30, 40)]
+    trials = pl.DataFrame(
+        [(f"t{i}", at < c) for i, (n, c) in enumerate(counts) for at in range(n)],
+        schema=["task", "passed"],
+        orient="row",
+    )
+    exact = sum(
+        (1 - Fraction(comb(n - c, 5), comb(n, 5)) for n, c in counts), Fraction()
+    ) / len(counts)
+    result = stats.pass_at_k(trials, task="task", success="passed", k=5)
+    assert result["estimate"].item() == float(exact)
 
 
 def test_a_tied_rank_sum_is_exact_where_the_normal_approximation_is_not() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,10 @@ def navigation(
         interval_estimates=_estimates(config, scores),
         comparisons=_comparisons(config, scores),
         performance_profiles=_profiles(config, scores),
+        probability_of_improvement=_improvement(config, scores),
+        sample_efficiency=_efficiency(config, algorithms),
+        rank_stability=_ranks(config, algorithms),
+        optimality_gaps=_gaps(config, scores),
         curves=_curves(scores, algorithms),
     )
 
@@ -234,6 +238,88 @@ def _profiles(config: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
     return frame("stats.performance_profiles", rows)
 
 
+def _improvement(config: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
+    values = {
+        str(group): rows["score"].to_numpy()
+        for (group,), rows in scores.group_by("group_name", maintain_order=True)
+    }
+    rows = []
+    for x, y in permutations(sorted(values), 2):
+        chance = float((values[x][:, None] > values[y][None, :]).mean())
+        rows.append(
+            {
+                "analysis": config.name,
+                "group_x": x,
+                "group_y": y,
+                "estimate": chance,
+                "ci_low": max(chance - 0.11, 0.0),
+                "ci_high": min(chance + 0.11, 1.0),
+            }
+        )
+    return frame("stats.probability_of_improvement", rows)
+
+
+def _efficiency(config: Analysis, algorithms: Mapping[str, float]) -> pl.DataFrame:
+    grid = np.arange(500, 100_000, 2_000, dtype=np.float64)
+    rows: list[dict[str, Any]] = []
+    for at, (group, level) in enumerate(algorithms.items()):
+        shared = {"analysis": config.name, "group_name": group}
+        for x in grid:
+            value = level * (1 - float(np.exp(-x / (14_000 + 5_000 * at))))
+            ends = {"ci_low": value - 0.03, "ci_high": value + 0.03}
+            point = {"statistic": "iqm", "grid_x": float(x), "estimate": value}
+            rows.append({**shared, **point, **ends})
+        whole = {"statistic": "area", "grid_x": float(grid[-1])}
+        rows.append({**shared, **whole, "estimate": level - 0.1})
+    return frame("stats.sample_efficiency", rows)
+
+
+def _ranks(config: Analysis, algorithms: Mapping[str, float]) -> pl.DataFrame:
+    rows = [
+        {
+            "analysis": config.name,
+            "group_name": group,
+            "statistic": "iqm",
+            "estimate": level,
+            "rank": float(at),
+            "rank_low": float(max(at - 1, 1)),
+            "rank_high": float(at),
+            "mean_rank": at - 0.1,
+            "probability_best": {1: 0.8, 2: 0.18, 3: 0.02}.get(at, 0.0),
+            "n_groups": len(algorithms),
+        }
+        for at, (group, level) in enumerate(algorithms.items(), start=1)
+    ]
+    return frame("stats.rank_stability", rows)
+
+
+def _gaps(config: Analysis, scores: pl.DataFrame) -> pl.DataFrame:
+    by_task = scores.group_by("group_name", "task", maintain_order=True)
+    over_all = scores.group_by("group_name", maintain_order=True)
+    found = [
+        *by_task.agg(1 - pl.col("score").mean()).rows(),
+        *(
+            (group, "*", gap)
+            for group, gap in over_all.agg(1 - pl.col("score").mean()).rows()
+        ),
+    ]
+    rows = [
+        {
+            "analysis": config.name,
+            "group_name": group,
+            "task": task,
+            "gap": gap,
+            "ci_low": max(gap - 0.05, 0.0),
+            "ci_high": gap + 0.05,
+            "gap_rate": gap,
+            "rate_ci_low": max(gap - 0.05, 0.0),
+            "rate_ci_high": gap + 0.05,
+        }
+        for group, task, gap in found
+    ]
+    return frame("stats.optimality_gaps", rows)
+
+
 def _curves(scores: pl.DataFrame, algorithms: Mapping[str, float]) -> pl.DataFrame:
     draw = np.random.default_rng(9)
     grid = np.arange(500, 100_000, 1_000, dtype=np.float64)
@@ -348,6 +434,7 @@ def hostile() -> ReportContent:
     analysis = replace(
         plain,
         scores=plain.scores.with_columns(renamed),
+        optimality_gaps=plain.optimality_gaps.with_columns(renamed),
         curves=plain.curves.with_columns(renamed, metric=pl.lit(second)),
         interval_estimates=plain.interval_estimates.with_columns(notes=pl.lit(first)),
         comparisons=plain.comparisons.with_columns(notes=pl.lit(second)),

@@ -3,7 +3,8 @@ from collections.abc import Mapping
 import pytest
 
 from run_assets.reports.content import ReportContent
-from run_assets.reports.figures import Figure, figures
+from run_assets.reports.figure import Figure
+from run_assets.reports.figures import figures
 from tests.support import report_content
 
 

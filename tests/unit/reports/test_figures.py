@@ -11,9 +11,8 @@ import pytest
 from run_assets.errors import ContractError
 from run_assets.reports.content import ReportContent
 from run_assets.reports.drawing import png, tidy_svg
+from run_assets.reports.figure import MAX_GROUPS, Figure
 from run_assets.reports.figures import (
-    MAX_GROUPS,
-    Figure,
     figures,
     interval_plot,
     learning_curves,
@@ -32,19 +31,30 @@ def test_every_plot_of_an_analysis_is_drawn_in_order(
     drawn: Mapping[str, Figure],
 ) -> None:
     kinds = [figure.kind for figure in drawn.values()]
-    assert kinds == ["interval_plot", "learning_curves", "performance_profile"]
+    assert kinds == [
+        "interval_plot",
+        "learning_curves",
+        "performance_profile",
+        "probability_of_improvement",
+        "sample_efficiency",
+        "optimality_gaps",
+    ]
 
 
 @pytest.mark.parametrize("is_narrow", [False, True])
 def test_plots_name_groups_axes_and_values(
     *, drawn: Mapping[str, Figure], is_narrow: bool
 ) -> None:
-    intervals, curves, profile = (
+    intervals, curves, profile, matrix, efficiency, gaps = (
         _texts(one.narrow_svg if is_narrow else one.svg) for one in drawn.values()
     )
     assert {*ALGORITHMS, "IQM", "Mean", "Median", "0.791"} <= set(intervals)
     assert {*ALGORITHMS, *MAPS, METRIC, "step"} <= set(curves)
     assert {*ALGORITHMS, "score threshold", "share of runs above it"} <= set(profile)
+    assert set(ALGORITHMS) <= set(matrix)
+    assert sum("%" in one for one in matrix) == 12  # 6 ordered pairs, each with ends
+    assert {*ALGORITHMS, METRIC, "step"} <= set(efficiency)
+    assert {*ALGORITHMS, *MAPS, "all tasks", "share of the optimum"} <= set(gaps)
 
 
 def test_the_best_group_is_on_top(drawn: Mapping[str, Figure]) -> None:
@@ -54,7 +64,7 @@ def test_the_best_group_is_on_top(drawn: Mapping[str, Figure]) -> None:
 
 
 def test_groups_differ_by_dash_and_shape_too(drawn: Mapping[str, Figure]) -> None:
-    _, curves, _ = drawn.values()
+    curves = list(drawn.values())[1]
     root = ET.fromstring(curves.svg)
     dashes = {one.get("stroke-dasharray") for one in root.iter(f"{SVG}path")}
     assert len(dashes - {None}) == len(ALGORITHMS)

@@ -24,7 +24,7 @@ def test_tables_keep_their_shape_with_hostile_names(hostile: ReportContent) -> N
     tables = [line for line in lines if line.startswith("|")]
     widths = [line.count("|") for line in tables]
     heads = [at for at, line in enumerate(tables) if line.startswith("| ---")]
-    assert len(heads) == 4
+    assert len(heads) == 5
     for head in heads:
         assert widths[head - 1] == widths[head] == widths[head + 1]
 

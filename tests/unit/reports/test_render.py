@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from run_assets.reports.content import ReportContent
-from run_assets.reports.figures import Figure, figures
+from run_assets.reports.figure import Figure
+from run_assets.reports.figures import figures
 from run_assets.reports.render import MAX_HTML_BYTES, render_html, write_report
 from tests.support.report_content import (
     HOSTILE,
@@ -123,7 +124,7 @@ def test_each_analysis_has_its_own_plots(night: ReportContent) -> None:
     content = replace(night, analyses=(night.analyses[0], other))
     html = render_html(content, figures(content))
     first, second = html.split('<section class="analysis"')[1:]
-    assert first.count('class="plot wide"') == second.count('class="plot wide"') == 3
+    assert first.count('class="plot wide"') == second.count('class="plot wide"') == 6
     for own, foreign, plots in (("sarsa", "ppo", first), ("ppo", "sarsa", second)):
         assert f">{own}</text>" in plots
         assert f">{foreign}</text>" not in plots

@@ -7,7 +7,7 @@ import pytest
 
 from run_assets import stats
 from run_assets.errors import UsageError
-from run_assets.stats.comparisons import SCHEMA
+from run_assets.stats.comparisons import SCHEMA, TESTS
 
 
 def scores(**groups: dict[str, list[float]]) -> pl.DataFrame:
@@ -80,7 +80,7 @@ def test_the_interval_of_a_t_test_agrees_with_its_p_value() -> None:
 
 
 def test_swapping_a_pair_swaps_the_signs() -> None:
-    for test in ("wilcoxon", "mannwhitney", "ttest", "welch"):
+    for test in TESTS:
         pair = stats.compare_groups(THREE, test=test, pairs=[("ppo", "sac")])
         swapped = stats.compare_groups(THREE, test=test, pairs=[("sac", "ppo")])
         one, other = pair.row(0, named=True), swapped.row(0, named=True)
@@ -139,7 +139,7 @@ def test_a_group_without_scores_keeps_its_rows() -> None:
     assert "no test: no run in a group" in result["notes"][0]
 
 
-@pytest.mark.parametrize("test", ["wilcoxon", "mannwhitney", "ttest", "welch"])
+@pytest.mark.parametrize("test", TESTS)
 def test_groups_of_equal_constants_have_no_test(test: str) -> None:
     same = scores(a={"x": [1, 1], "y": [1, 1]}, b={"x": [1, 1], "y": [1, 1]})
     row = stats.compare_groups(same, test=test).row(0, named=True)
@@ -147,6 +147,133 @@ def test_groups_of_equal_constants_have_no_test(test: str) -> None:
     assert row["mean_difference"] == 0.0
     assert "no test: " in row["notes"]
     assert "no effect size" in row["notes"]
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_one_sided_tests_split_the_two_sided_one(test: str) -> None:
+    two, less, greater = (
+        stats.compare_groups(
+            THREE, test=test, alternative=one, pairs=[("ppo", "rnd")]
+        ).row(0, named=True)
+        for one in ("two-sided", "less", "greater")
+    )
+    assert greater["alternative"] == "greater"
+    assert greater["p_value"] == pytest.approx(two["p_value"] / 2)
+    assert less["p_value"] > 0.9
+    assert two["ci_low"] == less["ci_low"] == greater["ci_low"]
+
+
+def test_a_permutation_test_exchanges_runs_within_tasks() -> None:
+    # 3 runs of 6 in each of two tasks: 20 x 20 arrangements, and only the observed one
+    # and its mirror image are as extreme.
+    two_tasks = THREE.filter(pl.col("task") != "zoo")
+    row = stats.compare_groups(
+        two_tasks, test="permutation", pairs=[("ppo", "rnd")]
+    ).row(0, named=True)
+    assert row["p_value"] == pytest.approx(2 / 400)
+    assert (row["n_x"], row["n_y"]) == (6, 6)
+    assert row["statistic"] == row["mean_difference"] == pytest.approx(13 / 3)
+    assert row["ci_low"] < 13 / 3 < row["ci_high"]
+    assert row["notes"] == ""
+
+
+def test_a_permutation_test_does_not_take_differences_of_tasks_for_noise() -> None:
+    easy, hard = [90.0, 91.0, 92.0], [1.0, 2.0, 3.0]
+    data = scores(
+        a={"easy": [one + 4 for one in easy], "hard": [one + 4 for one in hard]},
+        b={"easy": easy, "hard": hard},
+    )
+    unpaired = stats.compare_groups(data, test="mannwhitney").row(0, named=True)
+    stratified = stats.compare_groups(data, test="permutation").row(0, named=True)
+    assert unpaired["p_value"] > 0.05
+    assert stratified["p_value"] == pytest.approx(2 / 400)
+    assert stratified["effect_size"] == pytest.approx(4.0)  # within-task deviation 1
+
+
+def test_a_run_scored_in_several_tasks_is_exchanged_as_a_whole() -> None:
+    whole = THREE.filter(pl.col("group_name") != "sac").with_columns(
+        run_path=pl.format("{}/{}", "group_name", "seed")
+    )
+    row = stats.compare_groups(whole, test="permutation").row(0, named=True)
+    assert (row["n_x"], row["n_y"]) == (3, 3)
+    assert row["p_value"] == pytest.approx(2 / 20)
+    assert row["notes"] == "at these sizes p cannot be below 0.1"
+
+
+def test_pairs_are_exchanged_by_their_signs() -> None:
+    row = stats.compare_groups(
+        THREE, test="permutation", paired_by="seed", pairs=[("ppo", "rnd")]
+    ).row(0, named=True)
+    assert row["p_value"] == pytest.approx(2 / 2**9)
+    assert (row["n_x"], row["n_y"]) == (9, 9)
+
+
+def test_many_arrangements_are_sampled_with_a_seed_and_never_give_zero() -> None:
+    data = scores(
+        a={"x": [float(i + 50) for i in range(20)]},
+        b={"x": [float(i) for i in range(20)]},
+    )
+    first, again, other = (
+        stats.compare_groups(data, test="permutation", resamples=500, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert first.equals(again)
+    assert first["p_value"].item() == pytest.approx(2 / 501)
+    close = data.with_columns(pl.col("score") - 50.2 * (pl.col("group_name") == "a"))
+    p_values = {
+        stats.compare_groups(close, test="permutation", resamples=500, seed=seed)[
+            "p_value"
+        ].item()
+        for seed in range(5)
+    }
+    assert len(p_values) > 1
+    assert other["p_value"].item() == pytest.approx(2 / 501)
+
+
+def test_a_task_that_one_group_lacks_has_no_part_in_a_permutation_test() -> None:
+    data = scores(a={"x": [3, 4, 5], "y": [0, 0, 0]}, b={"x": [1, 2, 2]})
+    row = stats.compare_groups(data, test="permutation").row(0, named=True)
+    assert row["mean_difference"] == pytest.approx(4 - 5 / 3)
+    assert row["notes"].startswith("1 task(s) that one group lacks left out")
+    apart = scores(a={"x": [3, 4, 5]}, b={"y": [1, 2, 2]})
+    row = stats.compare_groups(apart, test="permutation").row(0, named=True)
+    assert row["p_value"] is None
+    assert "no task in common" in row["notes"]
+
+
+def test_runs_alone_in_their_task_have_a_permutation_test_and_no_interval() -> None:
+    data = scores(a={t: [2.0] for t in "uvwxyz"}, b={t: [1.0] for t in "uvwxyz"})
+    row = stats.compare_groups(data, test="permutation").row(0, named=True)
+    assert row["p_value"] == pytest.approx(2 / 2**6)
+    assert (row["ci_low"], row["effect_size"]) == (None, None)
+    assert "no interval" in row["notes"]
+
+
+def test_a_task_with_one_run_of_a_group_has_its_part_in_the_effect() -> None:
+    data = scores(a={"x": [3.0], "y": [4.0, 5.0]}, b={"x": [1.0, 2.0], "y": [1.0, 2.0]})
+    row = stats.compare_groups(data, test="permutation").row(0, named=True)
+    # Pooled variances 0.5 / 1 and (0.5 + 0.5) / 2, differences 1.5 and 3.
+    assert row["effect_size"] == pytest.approx(2.25 / math.sqrt(0.5))
+    assert row["ci_low"] is None
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_thousands_of_tasks_are_compared(test: str) -> None:
+    many = scores(
+        a={f"t{i}": [float(i % 7), 2.0] for i in range(1500)},
+        b={f"t{i}": [float(i % 5), 3.0] for i in range(1500)},
+    )
+    row = stats.compare_groups(many, test=test, resamples=20).row(0, named=True)
+    assert row["n_x"] >= 1500
+    assert 0 < row["p_value"] <= 1
+
+
+def test_a_million_scores_are_compared() -> None:
+    at = pl.int_range(1_000_000, eager=True)
+    many = pl.DataFrame({"group_name": at % 2, "score": (at * 7919) % 10_007})
+    for test in ("mannwhitney", "welch"):
+        result = stats.compare_groups(many, task=None, replicate=None, test=test)
+        assert 0.01 < result["p_value"].item() <= 1
 
 
 def test_one_group_or_none_has_nothing_to_compare() -> None:
@@ -172,6 +299,10 @@ def test_the_task_column_may_have_another_name() -> None:
         ({"paired_by": "seeds"}, "no column 'seeds'; did you mean 'seed'"),
         ({"test": "welch", "paired_by": "task"}, "'welch' compares unpaired runs"),
         ({"confidence": 1.0}, "confidence must be between 0 and 1"),
+        ({"alternative": "greter"}, "'greter'; did you mean 'greater'"),
+        ({"pairs": [("ppo", "ppo")]}, "cannot be compared with itself, got 'ppo'"),
+        ({"resamples": 0}, "resamples must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be from 0"),
     ],
 )
 def test_options_without_meaning_are_refused(

@@ -10,7 +10,8 @@ import pytest
 
 from run_assets import stats
 from run_assets.errors import UsageError
-from run_assets.stats.intervals import SCHEMA, percentile_ends
+from run_assets.stats.bootstrap import METHODS, percentile_ends
+from run_assets.stats.intervals import SCHEMA
 
 
 def scores(**groups: dict[str, list[float]]) -> pl.DataFrame:
@@ -45,14 +46,24 @@ def test_one_row_per_group_and_statistic_in_the_order_asked() -> None:
     ]
     assert result.select(
         "confidence", "method", "n_runs", "n_tasks", "resamples", "seed", "notes"
-    ).row(0) == (0.95, "percentile", 10, 2, 200, 3, "")
+    ).row(0) == (0.95, "corrected", 10, 2, 200, 3, "")
     assert result["min_runs_per_task"].to_list() == [5] * 4
     assert result["max_runs_per_task"].to_list() == [5] * 4
 
 
-def test_an_interval_holds_its_estimate_and_narrows_with_less_confidence() -> None:
-    wide = stats.interval_estimates(PPO_SAC, resamples=5_000)
-    narrow = stats.interval_estimates(PPO_SAC, resamples=5_000, confidence=0.5)
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interval_holds_its_estimate_and_narrows_with_less_confidence(
+    method: str,
+) -> None:
+    estimates = partial(
+        stats.interval_estimates,
+        PPO_SAC,
+        statistics=("iqm", "mean", "median", "optimality_gap"),
+        resamples=5_000,
+        optimal=10.0,
+        method=method,
+    )
+    wide, narrow = estimates(), estimates(confidence=0.5)
     assert wide.select(
         (pl.col("estimate").is_between("ci_low", "ci_high")).all()
     ).item()
@@ -65,7 +76,10 @@ def test_percentile_ends_of_the_mean_of_three_are_those_of_all_27_resamples() ->
     every = np.array([np.mean(draw) for draw in product(values, repeat=3)])
     expected = np.quantile(every, [0.1, 0.9])
     result = stats.interval_estimates(
-        scores(a={"maze": values}), statistics=("mean",), confidence=0.8
+        scores(a={"maze": values}),
+        statistics=("mean",),
+        method="percentile",
+        confidence=0.8,
     )
     assert result.select("ci_low", "ci_high").row(0) == pytest.approx(tuple(expected))
 
@@ -76,7 +90,9 @@ def test_corrected_reaches_to_the_widened_normal_quantile(n: int) -> None:
     z = 1.959963984540054 * math.sqrt(n / (n - 1))
     wider = 1 - math.erfc(z / math.sqrt(2))
     corrected = stats.interval_estimates(data, method="corrected", resamples=2_000)
-    percentile = stats.interval_estimates(data, confidence=wider, resamples=2_000)
+    percentile = stats.interval_estimates(
+        data, method="percentile", confidence=wider, resamples=2_000
+    )
     ends = ["ci_low", "ci_high"]
     np.testing.assert_allclose(corrected[ends].to_numpy(), percentile[ends].to_numpy())
     assert set(corrected["confidence"]) == {0.95}
@@ -92,7 +108,7 @@ def test_corrected_weighs_ragged_tasks_as_the_statistic_does() -> None:
             stats.interval_estimates, data, statistics=(statistic,), resamples=2_000
         )
         corrected = estimates(method="corrected")
-        percentile = estimates(confidence=wider)
+        percentile = estimates(method="percentile", confidence=wider)
         assert corrected["ci_low"].item() == pytest.approx(percentile["ci_low"].item())
 
 
@@ -117,9 +133,19 @@ def test_one_run_in_some_tasks_is_noted() -> None:
     assert "1 of 2 tasks have one run: their noise is unseen" in row["notes"]
 
 
-def test_equal_scores_have_an_interval_without_width() -> None:
+@pytest.mark.parametrize("resamples", [500, 50_000])
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_scores_have_an_interval_without_width(
+    method: str, resamples: int
+) -> None:
     data = scores(a={"maze": [0.1] * 5, "nav": [0.1] * 7})
-    for row in stats.interval_estimates(data, resamples=500).iter_rows(named=True):
+    result = stats.interval_estimates(
+        data,
+        statistics=("iqm", "mean", "median"),
+        method=method,
+        resamples=resamples,
+    )
+    for row in result.iter_rows(named=True):
         assert (row["ci_low"], row["estimate"], row["ci_high"]) == (0.1, 0.1, 0.1)
         assert "all scores are equal" in row["notes"]
 
@@ -195,7 +221,10 @@ def test_an_empty_frame_gives_an_empty_result_with_the_columns() -> None:
     ("options", "message"),
     [
         ({"statistics": ("iqn",)}, "unknown statistic 'iqn'; did you mean 'iqm'"),
-        ({"method": "bcaa"}, "unknown method 'bcaa'; known: corrected, percentile"),
+        (
+            {"method": "bcaa"},
+            "unknown method 'bcaa'; did you mean 'bca'",
+        ),
         ({"confidence": 95.0}, "confidence must be between 0 and 1, got 95.0"),
         ({"resamples": 0}, "resamples must be at least 1, got 0"),
         ({"seed": -1}, "seed must be from 0 to 2\\*\\*63 - 1, got -1"),

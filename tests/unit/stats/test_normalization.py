@@ -81,6 +81,12 @@ def test_a_task_without_spread_has_no_scale(method: str) -> None:
     assert stats.normalize(flat, method=method)["score"].to_list() == [None] * 3
 
 
+@pytest.mark.parametrize("method", ["minmax", "zscore", "robust"])
+def test_rounding_is_no_spread(method: str) -> None:
+    flat = pl.DataFrame({"task": ["maze"] * 4, "score": [0.1 + 0.2, 0.3, 0.3, 0.6 / 2]})
+    assert stats.normalize(flat, method=method)["score"].to_list() == [None] * 4
+
+
 @pytest.mark.parametrize("method", ["bounds", "minmax", "zscore", "robust", "none"])
 def test_an_empty_frame_stays_empty(method: str) -> None:
     result = stats.normalize(SCORES.clear(), method=method)

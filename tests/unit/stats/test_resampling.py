@@ -65,7 +65,7 @@ def test_batches_do_not_show_in_the_result() -> None:
     of = layout(maze=3, nav=4)
     whole = counts(of, resamples=50)
     assert (counts(of, resamples=20) == whole[:20]).all()
-    many = layout(maze=resampling._BATCH_DRAWS // 2 + 1)
+    many = layout(maze=2 * resampling._BATCH_WORDS)
     batches = list(resample_counts(many, seed=0, resamples=3))
     assert [len(batch) for batch in batches] == [1, 1, 1]
     assert (batches[0] != batches[1]).any()
