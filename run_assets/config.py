@@ -88,6 +88,8 @@ class Score(_Strict):
 
     metric: str
     aggregate: Aggregate = "last"
+    last_n_steps: int | None = Field(None, ge=1)
+    """Only values of the run's last steps of the metric; of logged metrics."""
 
 
 class Bounds(_Strict):

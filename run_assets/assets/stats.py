@@ -14,6 +14,7 @@ from run_assets.lab import Lab
 from run_assets.resources import LabResource
 from run_assets.stats import answers
 from run_assets.stats.answers import ANSWERS
+from run_assets.stats.selection import summaries_of_last_steps
 from run_assets.store.build import Build, Recipe
 from run_assets.store.lake import empty
 
@@ -22,6 +23,7 @@ _SCORE_INPUTS = (
     "marts.run_summaries",
     "derived.run_metrics",
     "core.run_configs",
+    "core.metric_points",
 )
 _KINDS = {"python", "polars", "parquet"}
 
@@ -174,10 +176,17 @@ def _per_analysis(
 
 def _scores_of(lab: Lab) -> Callable[[Analysis, Build], pl.DataFrame]:
     def of(analysis: Analysis, build: Build) -> pl.DataFrame:
+        inputs = dict(build.inputs)
+        points = lab.lake.scan("core.metric_points", inputs.pop("core.metric_points"))
         frames = {
             name.partition(".")[2]: lab.lake.read(name, parts)
-            for name, parts in build.inputs.items()
+            for name, parts in inputs.items()
         }
+        if n := analysis.score.last_n_steps:
+            metric = analysis.score.metric
+            others = frames["run_summaries"].filter(pl.col("metric") != metric)
+            mine = summaries_of_last_steps(points, metric, n)
+            frames["run_summaries"] = pl.concat([others, mine], how="diagonal_relaxed")
         return answers.scores(analysis, **frames)
 
     return of

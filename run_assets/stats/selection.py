@@ -68,6 +68,41 @@ def select_scores(
     )
 
 
+def summaries_of_last_steps(
+    points: pl.LazyFrame, metric: str, last_n_steps: int
+) -> pl.DataFrame:
+    """What ``marts.run_summaries`` says, of the last steps of each run alone.
+
+    Like there, only finite values count, but for ``last``, which is the last value.
+
+    Args:
+        points: As ``core.metric_points``.
+        metric: The metric.
+        last_n_steps: Steps before and with the metric's last one.
+
+    Returns:
+        Columns run_path, metric and one for each aggregate of a score.
+    """
+    value, step = pl.col("value"), pl.col("step")
+    finite = value.filter(value.is_finite())
+    tenth = value.tail((pl.len() + 9) // 10)
+    return (
+        points.filter(pl.col("metric") == metric)
+        .filter(step > step.max().over("run_path") - last_n_steps)
+        .sort("run_path", "step")
+        .group_by("run_path", "metric", maintain_order=True)
+        .agg(
+            value.last().alias("last"),
+            finite.mean().alias("mean"),
+            finite.max().alias("max"),
+            finite.min().alias("min"),
+            finite.median().alias("median"),
+            tenth.filter(tenth.is_finite()).mean().alias("mean_last_10pct"),
+        )
+        .collect()
+    )
+
+
 def _of_project(project: str | None) -> pl.Expr:
     if project is None:
         return pl.lit(value=True)
@@ -158,6 +193,12 @@ def _scores(
     metric = analysis.score.metric
     derived = run_metrics.filter(metric=metric).select("run_path", raw_score="value")
     if not derived.is_empty():
+        if analysis.score.last_n_steps:
+            msg = (
+                f"analysis {analysis.name!r}: last_n_steps needs a logged metric, "
+                f"got the derived metric {metric!r}, which has one value a run"
+            )
+            raise UsageError(msg)
         return derived
     return run_summaries.filter(metric=metric).select(
         "run_path", raw_score=analysis.score.aggregate

@@ -7,7 +7,7 @@ import pytest
 
 from run_assets.config import Analysis, RunFilter, Score
 from run_assets.errors import UsageError
-from run_assets.stats.selection import select_scores
+from run_assets.stats.selection import select_scores, summaries_of_last_steps
 
 RUNS = pl.DataFrame(
     {
@@ -134,3 +134,39 @@ def test_a_metric_that_only_crashed_runs_logged_is_no_mistake() -> None:
         run_configs=CONFIGS,
     )
     assert found["raw_score"].to_list() == [1.0, None]
+
+
+def test_only_the_last_steps_of_each_run_count_where_that_is_asked() -> None:
+    nan, inf = float("nan"), float("inf")
+    values = {"a": [9.0, 1.0, nan, 3.0, 5.0], "b": [7.0, inf]}
+    points = pl.DataFrame(
+        [
+            (f"lab/maze/{run}", metric, 10 * step, value)
+            for run, some in values.items()
+            for metric in ("reward", "other")
+            for step, value in enumerate(some)
+        ],
+        schema=["run_path", "metric", "step", "value"],
+        orient="row",
+    ).sample(fraction=1, shuffle=True, seed=0)
+    found = summaries_of_last_steps(points.lazy(), "reward", 31)
+    assert found.rows() == [
+        ("lab/maze/a", "reward", 5.0, 3.0, 5.0, 1.0, 3.0, 5.0),
+        ("lab/maze/b", "reward", inf, 7.0, 7.0, 7.0, 7.0, None),
+    ]
+
+
+def test_a_derived_metric_has_no_last_steps() -> None:
+    with pytest.raises(UsageError, match="needs a logged metric"):
+        select_scores(
+            Analysis(
+                name="duel",
+                project="maze",
+                score=Score(metric="efficiency", last_n_steps=10),
+                group="run_group",
+            ),
+            runs=RUNS,
+            run_summaries=SUMMARIES,
+            run_metrics=METRICS,
+            run_configs=CONFIGS,
+        )
