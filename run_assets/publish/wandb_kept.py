@@ -81,7 +81,11 @@ def _check_tables(logged: list[Any], count: int, scratch: Path) -> None:
 def _check_files(logged: list[Any], files: Mapping[str, str], scratch: Path) -> None:
     versions = [one for one in logged if one.name.partition(":")[0] == ARTIFACT]
     _expect(f"the artifact {ARTIFACT}", is_kept=bool(versions))
-    folder = Path(versions[-1].download(root=str(scratch), skip_cache=True))
+    try:
+        folder = Path(versions[-1].download(root=str(scratch), skip_cache=True))
+    except (ValueError, OSError) as error:
+        msg = f"the artifact {ARTIFACT}: {error}"
+        raise NotKeptError(msg) from error
     for name, path in files.items():
         stored, sent = folder / safe(name), Path(path)
         is_kept = stored.is_file() and stored.read_bytes() == sent.read_bytes()

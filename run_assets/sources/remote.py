@@ -11,7 +11,7 @@ from run_assets.sources.wandb_api import clients_of
 from run_assets.sources.wandb_api_client import server_address
 from run_assets.sources.wandb_api_listing import list_runs
 from run_assets.sources.wandb_api_queries import KEYS
-from run_assets.sources.wandb_api_rows import type_counts
+from run_assets.sources.wandb_api_rows import is_internal, type_counts
 
 REMOTE_RUNS = pl.Schema(
     {
@@ -98,6 +98,7 @@ def available_metrics(config: Config, run_path: str) -> pl.DataFrame:
     rows = [
         (metric, sum(counts.values()), sorted(counts))
         for metric, counts in sorted(type_counts(found["historyKeys"]).items())
+        if not is_internal(metric)
     ]
     schema: dict[str, Any] = {
         "metric": pl.String,

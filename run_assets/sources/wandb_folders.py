@@ -65,8 +65,8 @@ _RUN_COLUMNS = (
 
 class _Known(NamedTuple):
     run_path: str
-    size_bytes: int
-    modified_ns: int
+    size_bytes: int | None
+    modified_ns: int | None
     run_state: str | None
     heartbeat_at: datetime | None
     content_digest: str | None
@@ -186,7 +186,7 @@ def _reason(
     if reread is None or known.run_path in reread:
         return "reread"
     if (file.size, file.modified_ns) != (known.size_bytes, known.modified_ns):
-        return "grown" if file.size > known.size_bytes else "changed"
+        return "grown" if file.size > (known.size_bytes or 0) else "changed"
     if known.is_read and known.content_digest is None:
         return "reread"  # a refresh was killed while it read this run
     return "state" if _fell_silent(known, now) else None

@@ -17,6 +17,7 @@ import pytest
 from dagster import AssetCheckResult, build_resources
 
 from run_assets.checks import complete
+from run_assets.errors import UsageError
 from run_assets.ingest import STATE, Ingest, place_runs, read_state
 from run_assets.lab import Lab
 from run_assets.refresh import Selection, is_built, plan_refresh
@@ -36,7 +37,7 @@ from tests.support.labs import (
 from tests.support.wandb_log import log_bytes
 
 REFRESH = (sys.executable, "-m", "run_assets.cli", "--config")
-KILLS = 12
+KILLS = 6
 
 
 def refresh_process(lab: Lab, *arguments: str) -> subprocess.Popen[str]:
@@ -369,13 +370,24 @@ def test_an_analysis_before_its_first_run_and_without_a_curve_is_no_error(
     tmp_path: Path,
 ) -> None:
     derived = {**ANALYSIS, "name": "gap", "score": {"metric": "efficiency"}}
-    unknown = {**ANALYSIS, "name": "later", "score": {"metric": "not/logged"}}
-    lab = make_lab(tmp_path, runs=2, analyses=[derived, unknown])
+    lab = make_lab(tmp_path, runs=0, analyses=[derived])
+    (tmp_path / "wandb").mkdir()
     lab.refresh()
-    scores = tables(lab)["stats.scores"]
-    assert scores.filter(analysis="gap")["score"].null_count() == 0
-    assert scores.filter(analysis="later")["score"].null_count() == 2
+    assert tables(lab)["stats.scores"].is_empty()
+    write_run(tmp_path, "r0")
+    write_run(tmp_path, "r1")
+    lab.refresh()
+    assert tables(lab)["stats.scores"]["score"].null_count() == 0
     assert (lab.reports / "latest" / "report.html").is_file()
+
+
+def test_an_analysis_of_what_nobody_logged_fails_with_what_there_is(
+    tmp_path: Path,
+) -> None:
+    unknown = {**ANALYSIS, "name": "later", "score": {"metric": "not/logged"}}
+    lab = make_lab(tmp_path, runs=2, analyses=[unknown])
+    with pytest.raises(UsageError, match="there are: efficiency, loss, reward"):
+        lab.refresh()
 
 
 def test_a_report_that_was_removed_is_written_again(tmp_path: Path) -> None:

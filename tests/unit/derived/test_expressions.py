@@ -173,10 +173,10 @@ ATTACKS = [
 
 @pytest.mark.parametrize("text", ATTACKS, ids=[each[:30] for each in ATTACKS])
 def test_an_attack_is_refused_before_it_costs_anything(text: str) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(UsageError) as refusal:
         parse(text)
-    assert time.process_time() - start < 0.1
+    assert time.thread_time() - start < 0.1
     assert len(str(refusal.value)) < 500
 
 
