@@ -62,7 +62,7 @@ def test_a_passing_fault_changes_nothing_that_arrives(
 def test_a_storm_changes_nothing_that_arrives(
     server: WandbServer, publication: Publication, folder: Path
 ) -> None:
-    server.faults.storm(0.2)
+    server.faults.storm(0.1)
 
     published = put(publication, folder)
 
