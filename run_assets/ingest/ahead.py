@@ -24,21 +24,22 @@ def fetched_ahead(changes: Sequence[ChangedRun], workers: int) -> Iterator[Arriv
     """
     waiting = iter([change for change in changes if change.fetch])
     under_way: dict[str, Future[object]] = {}
-    with ThreadPoolExecutor(workers, thread_name_prefix="fetch") as pool:
+    # not as a context: that would wait for a server that hangs before Ctrl-C counts
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
 
-        def send(count: int) -> None:
-            for change in islice(waiting, count):
-                if change.fetch:
-                    under_way[change.run_path] = pool.submit(change.fetch)
+    def send(count: int) -> None:
+        for change in islice(waiting, count):
+            if change.fetch:
+                under_way[change.run_path] = pool.submit(change.fetch)
 
-        def arrival(change: ChangedRun) -> None:
-            future = under_way.pop(change.run_path, None)
-            if future is not None:
-                send(1)
-                future.result()
+    def arrival(change: ChangedRun) -> None:
+        future = under_way.pop(change.run_path, None)
+        if future is not None:
+            send(1)
+            future.result()
 
-        try:
-            send(2 * workers)
-            yield arrival
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        send(2 * workers)
+        yield arrival
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -153,9 +153,12 @@ def _joined(
     files: Mapping[str, ChangedRun], listings: Sequence[Listing]
 ) -> Iterator[ChangedRun]:
     """One change a run, whatever the number of sources that know it."""
-    rest = dict(files)
+    rest, seen = dict(files), set[str]()
     for listing in listings:
         for run_path in listing.runs:
+            if run_path in seen:  # two sources name the project, with other filters
+                continue
+            seen.add(run_path)
             reason = listing.touched.get(run_path)
             file = rest.pop(run_path, None)
             if file is not None:
@@ -168,9 +171,9 @@ def _joined(
 
 
 def _deletions(listings: Sequence[Listing]) -> Iterator[ChangedRun]:
-    for listing in listings:
-        for run_path in listing.vanished:
-            yield listing.deletion(run_path)
+    owners = {path: listing for listing in listings for path in listing.vanished}
+    for run_path, listing in owners.items():
+        yield listing.deletion(run_path)
 
 
 def _fuller(file: ChangedRun, remote: ChangedRun, listing: Listing) -> ChangedRun:
@@ -192,7 +195,7 @@ def _fuller(file: ChangedRun, remote: ChangedRun, listing: Listing) -> ChangedRu
 def _read_fuller(
     file: ChangedRun, remote: ChangedRun, server_rows: int, now: datetime, _: str | None
 ) -> RunReading:
-    """The files where they hold at least as many rows as the server, which was asked.
+    """The files where they hold more rows than the server counts, else the server.
 
     Files are read once more to count their rows: nothing short of that tells.
     """

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import polars as pl
 
 from run_assets.config import WandbApi
+from run_assets.errors import NotFoundError
 from run_assets.sources.runs import (
     API,
     DELETED,
@@ -242,8 +243,8 @@ def _release(folder: Path) -> None:
 
 
 def _unreadable(_now: datetime, _after: str | None) -> RunReading:
-    msg = "a deleted run is kept, not read"
-    raise NotImplementedError(msg)
+    msg = "a run that its server deleted is kept as it is stored, not read"
+    raise NotFoundError(msg)
 
 
 def clients_of(sources: Sequence[WandbApi]) -> dict[str, WandbClient]:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from run_assets.errors import UsageError
 from run_assets.stats.aggregate import Estimator
 from run_assets.stats.bootstrap import (
     Bootstrap,
@@ -141,8 +142,14 @@ class TaskLevel:
         return n_tasks / (n_tasks - 1)
 
     def acceleration(self, estimator: Estimator) -> float:
-        """Never asked for: there is no single sample to leave items out of."""
-        raise NotImplementedError(estimator)
+        """None: there is no single sample to leave items out of.
+
+        Raises:
+            UsageError: Always.
+        """
+        del estimator
+        msg = "bca resamples runs or clusters, got tasks; use corrected or percentile"
+        raise UsageError(msg)
 
 
 @dataclass(frozen=True)
