@@ -46,7 +46,7 @@ class _Count:
         """One more run, with so many values."""
         self._runs += 1
         self._values += values
-        self._progress("values read", self._values, 0)
+        self._progress("history rows", self._values, 0)
         self._progress("runs read", self._runs, self._of)
 
 
