@@ -268,8 +268,13 @@ def _replicates(
     if is_compiled(n_scores, resamples):
         from run_assets.stats import kernels
 
+        order = np.argsort(above, kind="stable")
+        edges = np.arange(n_thresholds + 2)
+        starts = np.searchsorted(above[order], edges)
+        bins = kernels.Bins(order.astype(np.uint64), weights[order], starts)
+
         def fill(first: int, end: int) -> None:
-            kernels.profile_resamples(draws, first, above, weights, out[first:end])
+            kernels.profile_resamples(draws, first, bins, out[first:end])
 
         in_threads(fill, n_scores, resamples)
     else:
