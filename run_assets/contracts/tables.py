@@ -254,7 +254,7 @@ _ALL = (
         "stats.scores",
         "analysis and run: exactly what the statistics were computed from",
         "analysis run_path",
-        "analysis group_name task run_path replicate raw_score score",
+        "analysis group_name task run_path replicate created_at raw_score score",
         "single",
     ),
     _table(

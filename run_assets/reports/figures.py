@@ -12,6 +12,7 @@ import polars as pl
 
 from run_assets.reports.bands import curve_bands
 from run_assets.reports.content import AnalysisContent, Estimate, ReportContent
+from run_assets.reports.difference_figure import comparisons
 from run_assets.reports.drawing import (
     NARROW,
     Groups,
@@ -29,7 +30,9 @@ from run_assets.reports.figure import (
     finite,
 )
 from run_assets.reports.gap_figure import optimality_gaps
+from run_assets.reports.history_figure import scores_over_time
 from run_assets.reports.improvement_figure import probability_of_improvement
+from run_assets.reports.rank_figure import rank_stability
 from run_assets.reports.text import axis_name, decimals, labels, number, shown, slug
 from run_assets.reports.verdicts import group_order, ranked
 
@@ -350,8 +353,11 @@ def _profile_panel(
 PLOTS: Mapping[str, Callable[[AnalysisContent], Figure | None]] = {
     "interval_plot": interval_plot,
     "performance_profile": performance_profile,
+    "comparisons": comparisons,
     "probability_of_improvement": probability_of_improvement,
+    "rank_stability": rank_stability,
     "sample_efficiency": sample_efficiency,
     "optimality_gaps": optimality_gaps,
+    "scores_over_time": scores_over_time,
 }
 """Plots of which an analysis has at most one, by kind."""

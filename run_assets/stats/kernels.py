@@ -344,9 +344,7 @@ def compare_resamples(
 
 
 @compiled
-def profile_resamples(
-    draws: Draws, first: int, bins: Bins, out: Float64Array
-) -> None:
+def profile_resamples(draws: Draws, first: int, bins: Bins, out: Float64Array) -> None:
     """Fill a chunk of resamples with the weight of the draws above each threshold.
 
     Args:
