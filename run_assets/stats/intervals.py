@@ -130,7 +130,7 @@ def interval_estimates(  # noqa: PLR0913  every option of the analysis is one ar
     # Rows of one run and task in different clusters stay apart, as pairs do.
     columns = ScoreColumns(group, task, score, replicate, pair=cluster)
     groups = read_groups(scores, columns)
-    tasks = {name for item in groups for name in item.runs["task"]}
+    tasks = {name for item in groups for name in item.runs["task"].unique()}
     rows = [row for item in groups for row in _group_rows(item, question, tasks)]
     return pl.DataFrame(rows, schema=SCHEMA)
 

@@ -135,7 +135,7 @@ def performance_profiles(  # noqa: PLR0913  every option of the analysis is one 
     if kind == "ratio":
         groups = _ratios(groups)
     question = _Question(_grid(thresholds, groups), kind, band, bootstrap)
-    tasks = {name for item in groups for name in item.runs["task"]}
+    tasks = {name for item in groups for name in item.runs["task"].unique()}
     frames = [_profile(item, question, tasks) for item in groups]
     return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
