@@ -48,11 +48,7 @@ STATISTIC_NAMES = {
 
 
 def figures(content: ReportContent) -> dict[str, Figure]:
-    """All plots of a report by name, in the order in which they appear.
-
-    Raises:
-        ContractError: A drawn SVG holds more than shapes and text.
-    """
+    """All plots of a report by name, in the order in which they appear."""
     found = [plot for one in content.analyses for plot in _of_analysis(one)]
     return {one.name: one for one in found}
 

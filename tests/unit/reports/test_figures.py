@@ -11,7 +11,7 @@ import pytest
 from run_assets.errors import ContractError
 from run_assets.reports.content import ReportContent
 from run_assets.reports.difference_figure import comparisons
-from run_assets.reports.drawing import png, tidy_svg
+from run_assets.reports.drawing import NARROW, WIDE, png, tidy_svg
 from run_assets.reports.figure import MAX_GROUPS, Figure
 from run_assets.reports.figures import (
     figures,
@@ -95,6 +95,12 @@ def test_groups_differ_by_dash_and_shape_too(drawn: Mapping[str, Figure]) -> Non
     assert len(dashes - {None}) == len(ALGORITHMS)
 
 
+def test_every_chart_is_valid_vega_lite(drawn: Mapping[str, Figure]) -> None:
+    for figure in drawn.values():
+        for variant in (WIDE, NARROW):
+            assert figure.chart(variant).to_dict(validate=True)["$schema"]
+
+
 def test_a_narrow_plot_fits_a_phone(drawn: Mapping[str, Figure]) -> None:
     for figure in drawn.values():
         assert float(ET.fromstring(figure.narrow_svg).get("width", "inf")) <= 400
@@ -104,7 +110,11 @@ def test_a_narrow_plot_fits_a_phone(drawn: Mapping[str, Figure]) -> None:
 def test_drawing_twice_gives_the_same_bytes(
     night: ReportContent, drawn: Mapping[str, Figure]
 ) -> None:
-    assert figures(night) == drawn
+    again = figures(night)
+    assert list(again) == list(drawn)
+    for name, figure in drawn.items():
+        assert again[name].svg == figure.svg
+        assert again[name].narrow_svg == figure.narrow_svg
 
 
 def test_another_process_draws_the_same_bytes(drawn: Mapping[str, Figure]) -> None:

@@ -105,8 +105,8 @@ def test_a_run_in_two_groups_is_noted_and_a_seed_is_not(
             "score": [1.0, 2.0, 3.0, 4.0],
         }
     )
-    row = stats.compare_groups(scores, task=None, replicate=replicate, test="welch").row(
-        0, named=True
-    )
+    row = stats.compare_groups(
+        scores, task=None, replicate=replicate, test="welch"
+    ).row(0, named=True)
     assert ("a: 1 run(s) are in another group, too" in row["notes"]) == is_noted
     assert ("b: 1 run(s) are in another group, too" in row["notes"]) == is_noted
