@@ -6,6 +6,7 @@ from run_assets.reports import palette
 from run_assets.reports.content import AnalysisContent
 from run_assets.reports.drawing import NARROW, Variant, chart_of
 from run_assets.reports.figure import MAX_ROWS, Figure, figure
+from run_assets.reports.interval_rows import interval_rows
 from run_assets.reports.text import decimals, labels, p_statement, signed
 from run_assets.reports.verdicts import Pair, pairs
 
@@ -45,31 +46,17 @@ def _rows(found: list[Pair], variant: Variant) -> alt.LayerChart | alt.FacetChar
     names = labels(sorted({n for one in found for n in (one.group, one.other)}), limit)
     places = decimals([one.difference for one in found])
     rows = [_row(one, names, places) for one in found]
-    order = [row["pair"] for row in rows]
-    base = chart_of(rows)
-    y = alt.Y(
-        "pair:N",
-        sort=order,
-        scale=alt.Scale(domain=order),
-        axis=alt.Axis(title=None, grid=False, domain=False, labelLimit=variant.width),
-    )
+    order = [str(row["name"]) for row in rows]
     x = alt.X(
-        "difference:Q",
+        "value:Q",
         scale=alt.Scale(zero=True, nice=True, padding=18),
         axis=alt.Axis(title="difference in the unit of the score", tickCount=5),
     )
-    color = alt.Color("color:N", scale=None)
-    bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(
-        x=alt.X("low:Q"), x2="high:Q", y=y, color=color
-    )
-    point = base.mark_point(size=95, filled=True, opacity=1).encode(
-        x=x, y=y, color=color
-    )
-    value = base.mark_text(dy=-15, fontWeight=600).encode(x=x, y=y, text="text:N")
     zero = chart_of([{"at": 0}]).mark_rule(strokeDash=[4, 3], color=palette.AXIS.light)
+    shown = interval_rows(rows, order, x, color=alt.Color("color:N", scale=None))
     longest = max(len(one) for one in order)
     width = max(variant.width - 14 - round(0.56 * variant.font * longest) - 40, 120)
-    return alt.layer(zero.encode(x="at:Q"), bar, point, value).properties(
+    return alt.layer(zero.encode(x="at:Q"), shown).properties(
         height=alt.Step(46), width=width
     )
 
@@ -77,8 +64,8 @@ def _rows(found: list[Pair], variant: Variant) -> alt.LayerChart | alt.FacetChar
 def _row(one: Pair, names: dict[str, str], places: int) -> dict[str, object]:
     p = "" if one.p_adjusted is None else f"  ({p_statement(one.p_adjusted)})"
     return {
-        "pair": f"{names[one.group]} \u2212 {names[one.other]}",
-        "difference": one.difference,
+        "name": f"{names[one.group]} \u2212 {names[one.other]}",
+        "value": one.difference,
         "low": one.low,
         "high": one.high,
         "color": _INKS[one.relation],

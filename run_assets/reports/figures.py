@@ -32,6 +32,7 @@ from run_assets.reports.figure import (
 from run_assets.reports.gap_figure import optimality_gaps
 from run_assets.reports.history_figure import scores_over_time
 from run_assets.reports.improvement_figure import probability_of_improvement
+from run_assets.reports.interval_rows import interval_rows
 from run_assets.reports.rank_figure import rank_stability
 from run_assets.reports.text import axis_name, decimals, labels, number, shown, slug
 from run_assets.reports.verdicts import group_order, ranked
@@ -110,28 +111,20 @@ def _interval_panel(
 ) -> alt.LayerChart | alt.FacetChart:
     rows = [one for one in ranked(analysis, statistic) if one.group in style.names]
     places = decimals([one.value for one in rows])
-    base = chart_of([_interval_row(one, style, places) for one in rows])
-    y = alt.Y(
-        "group:N",
-        sort=style.domain,
-        scale=alt.Scale(domain=style.domain),
-        axis=alt.Axis(title=None, labels=has_labels, grid=False, domain=False),
-    )
     x = alt.X(
         "value:Q",
         scale=alt.Scale(domain=_extent(analysis, statistic), zero=False, padding=18),
         axis=alt.Axis(title=_score_title(analysis, width // 6), tickCount=5),
     )
-    color = style.color(legend=False)
-    bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(
-        x=alt.X("low:Q"), x2="high:Q", y=y, color=color
+    drawn = interval_rows(
+        [_interval_row(one, style, places) for one in rows],
+        style.domain,
+        x,
+        color=style.color(legend=False),
+        shape=style.shape(),
+        has_labels=has_labels,
     )
-    point = base.mark_point(size=95, filled=True, opacity=1).encode(
-        x=x, y=y, color=color, shape=style.shape()
-    )
-    value = base.mark_text(dy=-15, fontWeight=600).encode(x=x, y=y, text="text:N")
-    name = STATISTIC_NAMES.get(statistic, shown(statistic, 30))
-    return alt.layer(bar, point, value).properties(height=alt.Step(46), title=name)
+    return drawn.properties(title=STATISTIC_NAMES.get(statistic, shown(statistic, 30)))
 
 
 def _extent(analysis: AnalysisContent, statistic: str) -> list[float]:
@@ -148,6 +141,7 @@ def _extent(analysis: AnalysisContent, statistic: str) -> list[float]:
 
 def _interval_row(one: Estimate, style: Groups, places: int) -> dict[str, Any]:
     return {
+        "name": style.label[one.group],
         "group": style.label[one.group],
         "value": finite(one.value),
         "low": finite(one.low),

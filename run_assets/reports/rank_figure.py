@@ -6,8 +6,9 @@ import altair as alt
 import polars as pl
 
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import Groups, Variant, chart_of
+from run_assets.reports.drawing import Groups, Variant
 from run_assets.reports.figure import MAX_ROWS, Figure, figure
+from run_assets.reports.interval_rows import interval_rows
 from run_assets.reports.verdicts import group_order
 
 
@@ -42,35 +43,27 @@ def rank_stability(analysis: AnalysisContent) -> Figure | None:
 def _rows(
     ranks: pl.DataFrame, style: Groups, n_groups: int
 ) -> alt.LayerChart | alt.FacetChart:
-    base = chart_of([_row(row, style) for row in ranks.iter_rows(named=True)])
-    y = alt.Y(
-        "group:N",
-        sort=style.domain,
-        scale=alt.Scale(domain=style.domain),
-        axis=alt.Axis(title=None, grid=False, domain=False),
-    )
     x = alt.X(
-        "rank:Q",
+        "value:Q",
         scale=alt.Scale(domain=[1, n_groups], padding=24),
         axis=alt.Axis(
             title="rank", values=list(range(1, n_groups + 1, n_groups // 10 + 1))
         ),
     )
-    color = style.color(legend=False)
-    bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(
-        x=alt.X("low:Q"), x2="high:Q", y=y, color=color
+    return interval_rows(
+        [_row(row, style) for row in ranks.iter_rows(named=True)],
+        style.domain,
+        x,
+        color=style.color(legend=False),
+        shape=style.shape(),
     )
-    point = base.mark_point(size=95, filled=True, opacity=1).encode(
-        x=x, y=y, color=color, shape=style.shape()
-    )
-    value = base.mark_text(dy=-15, fontWeight=600).encode(x=x, y=y, text="text:N")
-    return alt.layer(bar, point, value).properties(height=alt.Step(46))
 
 
 def _row(row: dict[str, Any], style: Groups) -> dict[str, Any]:
     return {
+        "name": style.label[row["group_name"]],
         "group": style.label[row["group_name"]],
-        "rank": row["mean_rank"],
+        "value": row["mean_rank"],
         "low": row["rank_low"],
         "high": row["rank_high"],
         "text": f"{row['probability_best']:.0%} first",

@@ -6,6 +6,7 @@ from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from run_assets.errors import UsageError
@@ -17,6 +18,16 @@ METHODS = ("percentile", "corrected", "bca")
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 Row = dict[str, object]
+
+BASIS = {
+    "n_tasks": pl.Int64,
+    "min_runs_per_task": pl.Int64,
+    "max_runs_per_task": pl.Int64,
+    "resamples": pl.Int64,
+    "seed": pl.Int64,
+    "notes": pl.String,
+}
+"""The columns with which a result says what it rests on."""
 
 # Replicates closer to the estimate than this share of its size equal it but for
 # rounding.

@@ -18,6 +18,7 @@ from run_assets.stats.aggregate import (
     point_estimate,
 )
 from run_assets.stats.bootstrap import (
+    BASIS,
     Bootstrap,
     Row,
 )
@@ -43,12 +44,7 @@ SCHEMA = {
     "method": pl.String,
     "level": pl.String,
     "n_runs": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from run_assets.errors import UsageError
 from run_assets.stats.binomials import share_quantiles
 from run_assets.stats.bootstrap import (
+    BASIS,
     Bootstrap,
     Row,
     missing_variance,
@@ -49,12 +50,7 @@ SCHEMA = {
     "confidence": pl.Float64,
     "method": pl.String,
     "n_runs": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 
