@@ -292,7 +292,10 @@ def pass_at_k(  # one parameter an option
 
     analysis, scores = _scores(given, question)
     score = pl.col("raw_score")
-    if success_at is None and not scores["raw_score"].drop_nulls().is_in([0.0, 1.0]).all():
+    if (
+        success_at is None
+        and not scores["raw_score"].drop_nulls().is_in([0.0, 1.0]).all()
+    ):
         message = (
             f"{analysis.score.metric!r} of analysis {analysis.name!r} is no yes or no; "
             "say with --success-at SCORE from which score on a run succeeded"
