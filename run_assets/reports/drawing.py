@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import cycle, islice
 from typing import Any, NamedTuple, cast
 from xml.etree import ElementTree as ET
@@ -122,10 +123,15 @@ def drawn(chart: Chart, variant: Variant, name: str, title: str) -> str:
     with debug_mode(arg=False):
         specification = chart(variant).to_dict(validate=False)
     specification["config"] = _config(variant)
+    return tidy_svg(_as_svg(json.dumps(specification)), name, title)
+
+
+@lru_cache(maxsize=64)  # the report shows again what assets have shown
+def _as_svg(specification: str) -> str:
     svg: str = vl_convert.vegalite_to_svg(
         specification, vl_version=_VEGA_LITE, allowed_base_urls=[]
     )
-    return tidy_svg(svg, name, title)
+    return svg
 
 
 def _config(variant: Variant) -> dict[str, Any]:
