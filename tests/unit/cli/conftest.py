@@ -12,6 +12,7 @@ import pytest
 from run_assets.cli.app import run
 from run_assets.lab import Lab
 from tests.support.labs import START, make_lab, run_file, write_run
+from tests.support.playbook_labs import playbook_lab
 from tests.support.wandb_log import (
     exit_record,
     history_record,
@@ -83,6 +84,14 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
+@pytest.fixture(scope="session")
+def playbook(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Read-only: what the playbook and the reward guide ask about."""
+    lab = playbook_lab(tmp_path_factory.mktemp("playbook") / "lab")
+    lab.refresh()
+    return lab
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
@@ -106,6 +115,16 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return Answer(int(leaving.value.code or 0), out, err)
 
     return called
+
+
+@pytest.fixture
+def inquire(call: Call, playbook: Lab) -> Call:
+    """Run a command line on the playbook's lab."""
+
+    def asked(*words: str) -> Answer:
+        return call(*words, folder=playbook.config.root)
+
+    return asked
 
 
 @pytest.fixture
