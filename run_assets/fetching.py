@@ -1,6 +1,6 @@
 """One run into the lake: what a question needs and the lake does not have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -48,25 +48,35 @@ def find_at_sources(lab: "Lab", name: str, project: str | None) -> str | None:
     return next(iter(paths), None)
 
 
-def fetch_run(lab: "Lab", run_path: str, refresh: Refresh, *, reread: bool) -> None:
-    """Read a run into the lake, under its lock, and rebuild what depends on it.
+def fetch_runs(
+    lab: "Lab", run_paths: Collection[str], refresh: Refresh, *, reread: bool
+) -> None:
+    """Read runs into the lake, under its lock, and rebuild what depends on them.
+
+    Args:
+        lab: The lab.
+        run_paths: The runs.
+        refresh: Refreshes the lab.
+        reread: Read those that are stored again, too.
 
     Raises:
-        SourceError: The run could not be read.
-        NotFoundError: No source has it any more.
+        SourceError: A run could not be read.
+        NotFoundError: No source has a run that was to be read again.
         TryAgainError: Another refresh is writing.
     """
-    done = refresh(Selection(run_path=run_path, reread=reread))
-    stored = set(lab.lake.read("raw.runs")["run_path"])
-    if run_path not in stored:
-        known = [one for one in damaged(lab) if run_path in one.location]
+    chosen = frozenset(run_paths)
+    done = refresh(Selection(run_paths=chosen, reread=reread))
+    if lost := sorted(chosen - set(lab.lake.read("raw.runs")["run_path"])):
+        known = [
+            one for one in damaged(lab) if any(path in one.location for path in lost)
+        ]
         said = "; ".join(f"{one.location}: {one.problem}" for one in known)
-        msg = f"run {run_path} was not read{': ' if said else ''}{said}"
+        msg = f"not read: {', '.join(lost)}{': ' if said else ''}{said}"
         raise SourceError(msg)
-    if reread and not done.changes:
+    if gone := sorted(chosen - {one.run_path for one in done.changes}):
         msg = (
-            f"no source has run {run_path} any more; without --force-fetch it is read "
-            "as stored"
+            f"no source has {', '.join(gone)} any more; without --force-fetch it is "
+            "read as it is stored"
         )
         raise NotFoundError(msg)
 

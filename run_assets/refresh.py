@@ -43,7 +43,7 @@ class Selection:
         since: Only runs created on this UTC day or later.
         partitions: Exactly the runs of these partitions.
         local_only: Ask no server.
-        run_path: Only this run.
+        run_paths: Only these runs.
     """
 
     reread: bool = False
@@ -51,17 +51,17 @@ class Selection:
     since: date | None = None
     partitions: frozenset[Partition] | None = None
     local_only: bool = False
-    run_path: str | None = None
+    run_paths: frozenset[str] | None = None
 
     @property
     def is_whole(self) -> bool:
         """Every source is asked about every run."""
-        some = (self.project, self.since, self.partitions, self.run_path)
+        some = (self.project, self.since, self.partitions, self.run_paths)
         return all(one is None for one in some)
 
     def admits(self, change: ChangedRun) -> bool:
         """The run may be read."""
-        if self.run_path not in (None, change.run_path):
+        if self.run_paths is not None and change.run_path not in self.run_paths:
             return False
         names = (change.project, f"{change.entity}/{change.project}")
         if self.project is not None and self.project not in names:
@@ -145,7 +145,7 @@ def _reread(
     """Runs to read although nothing about them changed; ``None`` for all."""
     if not selection.reread:
         return unreadable_runs(lab.lake, state)
-    return None if selection.run_path is None else {selection.run_path}
+    return selection.run_paths
 
 
 def refresh(

@@ -1,5 +1,6 @@
 """Runs of a lab's lake, as ``reading`` takes them."""
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,37 +11,73 @@ from run_assets.store.lake import collected
 if TYPE_CHECKING:
     from run_assets.lab import Lab
 
+_TABLES = (
+    "raw.runs",
+    "raw.metric_definitions",
+    "raw.artifacts",
+    "marts.run_summaries",
+)
 
-def stored_run(lab: "Lab", run_path: str) -> Run:
-    """A run of the lake; its history is read when it is asked for.
+
+def stored_runs(lab: "Lab", run_paths: Sequence[str]) -> list[Run]:
+    """Runs of the lake, in this order; their histories are read when asked for.
 
     Args:
         lab: The lab.
-        run_path: A run of ``marts.runs``.
+        run_paths: Runs of ``marts.runs``.
 
     Raises:
         SourceError: A file of the lake is damaged.
     """
-    columns: dict[str, Any] = _mine(lab, "raw.runs", run_path).to_dicts()[0]
+    tables = {name: _by_run(lab, name, set(run_paths)) for name in _TABLES}
+    nothing = {name: frame.clear() for name, (frame, _) in tables.items()}
+    return [
+        _run(
+            lab,
+            path,
+            {
+                name: found.get((path,), nothing[name])
+                for name, (_, found) in tables.items()
+            },
+        )
+        for path in run_paths
+    ]
+
+
+def stored_points(
+    lab: "Lab", run_paths: Collection[str], metrics: Collection[str]
+) -> pl.DataFrame:
+    """Numbers of some metrics of many runs, at the cost of one look.
+
+    Returns:
+        Columns run_path, metric, step, logged_at and value.
+    """
+    points = lab.table("core.metric_points").filter(
+        pl.col("metric").is_in(list(metrics)), pl.col("run_path").is_in(list(run_paths))
+    )
+    return collected(points.select("run_path", "metric", "step", "logged_at", "value"))
+
+
+def _run(lab: "Lab", run_path: str, tables: dict[str, pl.DataFrame]) -> Run:
+    columns: dict[str, Any] = tables["raw.runs"].to_dicts()[0]
     config, summary = columns.pop("config_json"), columns.pop("summary_json")
-    definitions = _mine(lab, "raw.metric_definitions", run_path)
-    goals = definitions.drop_nulls("goal").select("pattern", "goal").sort("pattern")
+    goals = tables["raw.metric_definitions"].drop_nulls("goal")
+    statistics = tables["marts.run_summaries"].sort("metric")
+    artifacts = tables["raw.artifacts"].sort(
+        "direction", "artifact_type", "artifact_name", "sequence"
+    )
     return Run(
         columns=columns,
         config=parsed(config),
         summary=parsed(summary),
-        statistics=_mine(lab, "marts.run_summaries", run_path)
-        .sort("metric")
-        .select(list(STATISTICS)),
-        history=stored_history(lab, run_path),
-        artifacts=_mine(lab, "raw.artifacts", run_path)
-        .sort("direction", "artifact_type", "artifact_name", "sequence")
-        .select(list(ARTIFACTS)),
-        goals=dict(goals.rows()),
+        statistics=statistics.select(list(STATISTICS)),
+        history=_history(lab, run_path),
+        artifacts=artifacts.select(list(ARTIFACTS)),
+        goals=dict(goals.select("pattern", "goal").sort("pattern").rows()),
     )
 
 
-def stored_history(lab: "Lab", run_path: str) -> pl.LazyFrame:
+def _history(lab: "Lab", run_path: str) -> pl.LazyFrame:
     """Every logged value of a run, with the declared x of those that are numbers."""
     is_mine = pl.col("run_path") == run_path
     history = lab.table("raw.history").filter(is_mine)
@@ -53,5 +90,9 @@ def stored_history(lab: "Lab", run_path: str) -> pl.LazyFrame:
     return joined.select(list(HISTORY))
 
 
-def _mine(lab: "Lab", name: str, run_path: str) -> pl.DataFrame:
-    return collected(lab.table(name).filter(pl.col("run_path") == run_path))
+def _by_run(
+    lab: "Lab", name: str, run_paths: set[str]
+) -> tuple[pl.DataFrame, dict[tuple[Any, ...], pl.DataFrame]]:
+    mine = pl.col("run_path").is_in(list(run_paths))
+    frame = collected(lab.table(name).filter(mine))
+    return frame, frame.partition_by("run_path", as_dict=True)

@@ -31,7 +31,7 @@ def reward_components(lab: LabResource) -> dg.MaterializeResult:  # type: ignore
         )
         names = points.select(pl.col("metric").unique()).collect()["metric"]
         parts = parts_of(names, settings, groups)
-        mine = points.filter(pl.col("metric").is_in([*parts, settings.total]))
+        mine = points.filter(pl.col("metric").is_in(list(parts)))
         return components_of(mine.collect(), parts, settings)
 
     config = [settings.model_dump(mode="json"), groups]

@@ -7,9 +7,11 @@ import typer
 
 from run_assets.cli.output import FormatOption, write, write_tables
 from run_assets.cli.run_source import (
+    Fetching,
     ForceFetch,
     LocalOnly,
     RunArgument,
+    lab_of,
     read_runs,
 )
 from run_assets.cli.runs import app
@@ -49,9 +51,8 @@ def show_artifacts(  # noqa: PLR0913  # one parameter an option
     from run_assets.reading.tables import logged_objects
 
     given = session(context)
-    lab, [found] = read_runs(
-        given, [run], local_only=local_only, force_fetch=force_fetch
-    )
+    lab = lab_of(given, [run])
+    [found] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
     objects = logged_objects(found.objects())
     if table is not None:
         rows = _table(lab, found, objects, table, step, local_only=local_only)
@@ -167,7 +168,8 @@ def export_run(  # noqa: PLR0913  # one parameter an option
     from run_assets.exports import write_document, write_folder
 
     given = session(context)
-    _, [found] = read_runs(given, [run], local_only=local_only, force_fetch=force_fetch)
+    lab = lab_of(given, [run])
+    [found] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
     if output.suffix.lower() == ".json":
         write_document(
             found, output, has_history=not no_history, has_artifacts=not no_artifacts
@@ -202,7 +204,8 @@ def cache_stats(
     from run_assets.reading.cache import CacheStatistic, cache_statistics, is_logged
 
     given = session(context)
-    _, [found] = read_runs(given, [run], local_only=local_only, force_fetch=force_fetch)
+    lab = lab_of(given, [run])
+    [found] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
     points = found.points(
         *(one for one in found.metrics if one.startswith(f"{prefix}/"))
     )

@@ -7,12 +7,12 @@ from typer.core import TyperCommand
 
 from run_assets.cli.output import FormatOption, write, write_tables
 from run_assets.cli.run_source import (
+    Fetching,
     ForceFetch,
     LocalOnly,
     RunArgument,
     RunArguments,
     lab_of,
-    read_run,
     read_runs,
 )
 from run_assets.cli.runs import State, app, chosen_metrics, filtered
@@ -89,7 +89,9 @@ def compare(  # noqa: PLR0913  # one parameter an option
 
     check_confidence(confidence)
     given = session(context)
-    lab, found = read_runs(given, runs, local_only=local_only, force_fetch=force_fetch)
+    lab = lab_of(given, runs)
+    named = read_runs(given, lab, runs, Fetching(local_only, force_fetch))
+    found = list({run.path: run for run in named}.values())
     known = sorted({metric for run in found for metric in run.metrics})
     chosen = chosen_metrics(lab, metrics, known)
     aims = _aims(lab, found, chosen, direction or [], level or [])
@@ -282,7 +284,7 @@ def similar(  # noqa: PLR0913  # one parameter an option
 
     given = session(context)
     lab = lab_of(given, [run])
-    target = read_run(given, lab, run, local_only=local_only, force_fetch=force_fetch)
+    [target] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
     runs = collected(runs_of(given, lab)).filter(pl.col("run_path") != target.path)
     configs = lab.table("core.run_configs").select("run_path", "key", "value_json")
     theirs = runs.select("run_path").join(collected(configs), on="run_path", how="left")

@@ -1,5 +1,6 @@
 """``run-assets rewards``: what rewards did, in one run or over several joined."""
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,13 @@ import typer
 
 from run_assets.cli.comparing import matching, runs_of
 from run_assets.cli.output import FormatOption, emit, export, json_document, write
-from run_assets.cli.run_source import ForceFetch, LocalOnly, lab_of, read_run
+from run_assets.cli.run_source import (
+    Fetching,
+    ForceFetch,
+    LocalOnly,
+    lab_of,
+    read_runs,
+)
 from run_assets.cli.runs import filtered
 from run_assets.cli.selection import collected
 from run_assets.cli.session import EVERYWHERE, Session, session
@@ -15,6 +22,7 @@ from run_assets.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from run_assets.lab import Lab
+    from run_assets.reading.run import Run
     from run_assets.rewards.summary import AnalysedRun
 
 _SHOWN = (
@@ -70,13 +78,14 @@ def rewards(  # noqa: PLR0913  # one parameter an option
     if selected is None and not named:
         selected = collected(runs_of(given, lab))["run_path"].sort().to_list()
     asked = [*named, *((path, _RUN) for path in selected or ())]
-    found = [
-        _analysed(
-            given, lab, name, role, local_only=local_only, force_fetch=force_fetch
-        )
-        for name, role in asked
-    ]
+    names, roles = [name for name, _ in asked], [role for _, role in asked]
+    read = read_runs(given, lab, names, Fetching(local_only, force_fetch))
+    found = _analysed(lab, read, roles)
     _check(found)
+    for one in found:
+        if one.rows.is_empty():
+            what = "no numbers" if not one.run.metrics else "nothing that is a reward"
+            given.note(f"{one.run.path} logged {what}")
     if output_dir is not None:
         _write_files(given, lab, output_dir, found)
     _show(lab, found, output_format)
@@ -104,27 +113,29 @@ def _selected(
     return runs["run_path"].sort().to_list()
 
 
-def _analysed(  # what `read_run` needs, and the role
-    given: Session,
-    lab: "Lab",
-    name: str,
-    role: str,
-    *,
-    local_only: bool,
-    force_fetch: bool,
-) -> "AnalysedRun":
+def _analysed(lab: "Lab", runs: "list[Run]", roles: list[str]) -> "list[AnalysedRun]":
+    """Each run with its rows; the points of all stored ones are read at once."""
     import polars as pl
 
     from run_assets.rewards.components import parts_of
     from run_assets.rewards.summary import AnalysedRun
     from run_assets.rewards.table import reward_components
+    from run_assets.stored_runs import stored_points
 
-    run = read_run(given, lab, name, local_only=local_only, force_fetch=force_fetch)
-    settings = lab.config.rewards
-    parts = parts_of(run.metrics, settings, lab.config.metric_groups)
-    wanted = [*parts, *([settings.total] if settings.total else [])]
-    points = run.points(*wanted).with_columns(pl.lit(run.path).alias("run_path"))
-    return AnalysedRun(run, role, parts, reward_components(points, parts, settings))
+    settings, groups = lab.config.rewards, lab.config.metric_groups
+    parts = [parts_of(run.metrics, settings, groups) for run in runs]
+    wanted = set(chain(*parts))
+    stored = stored_points(lab, {run.path for run in runs if not run.is_export}, wanted)
+    found = []
+    for run, mine, role in zip(runs, parts, roles, strict=True):
+        points = (
+            run.points(*wanted).with_columns(pl.lit(run.path).alias("run_path"))
+            if run.is_export
+            else stored.filter(pl.col("run_path") == run.path)
+        )
+        rows = reward_components(points, mine, settings)
+        found.append(AnalysedRun(run, role, mine, points, rows))
+    return found
 
 
 def _check(found: "list[AnalysedRun]") -> None:

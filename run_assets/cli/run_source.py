@@ -1,14 +1,17 @@
 """A run that a command line names: an export, a run of the lake, or one to fetch."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from run_assets.cli.selection import resolve_run
+from run_assets.cli.selection import collected, resolve_run
 from run_assets.errors import NotFoundError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from run_assets.cli.session import Session
     from run_assets.lab import Lab
     from run_assets.reading.run import Run
@@ -27,63 +30,91 @@ ForceFetch = Annotated[
 ]
 
 
-def read_runs(
-    given: "Session", names: list[str], *, local_only: bool, force_fetch: bool
-) -> "tuple[Lab, list[Run]]":
-    """The lab, and the runs that are named, each once, in their order.
+@dataclass(frozen=True)
+class Fetching:
+    """Whether sources are asked for runs.
 
-    Exports alone need no lab.
+    Attributes:
+        local_only: Ask none.
+        force: Read the runs again, although the lake has them.
     """
-    lab = lab_of(given, names)
-    runs = [
-        read_run(given, lab, name, local_only=local_only, force_fetch=force_fetch)
-        for name in names
-    ]
-    return lab, list({run.path: run for run in runs}.values())
+
+    local_only: bool = False
+    force: bool = False
 
 
-def read_run(
-    given: "Session", lab: "Lab", name: str, *, local_only: bool, force_fetch: bool
-) -> "Run":
-    """The run that a word means.
+def read_runs(
+    given: "Session", lab: "Lab", names: list[str], fetching: Fetching
+) -> "list[Run]":
+    """The runs that words mean, in their order.
 
     Raises:
-        NotFoundError: Neither the lake nor a source has it.
+        NotFoundError: Neither the lake nor a source has one of them.
         UsageError: Several runs have this name.
     """
     from run_assets.exports import is_export, read_export
-    from run_assets.stored_runs import stored_run
+    from run_assets.stored_runs import stored_runs
 
-    if is_export(Path(name)):
-        if force_fetch:
-            given.note(f"{name} is an export; --force-fetch changes nothing about it")
-        return read_export(Path(name))
-    path = run_path_of(given, lab, name, local_only=local_only, force_fetch=force_fetch)
-    return stored_run(lab, path)
+    exports = {name for name in names if is_export(Path(name))}
+    if exports and fetching.force:
+        given.note("an export stays as it is: --force-fetch changes nothing about it")
+    named = [name for name in dict.fromkeys(names) if name not in exports]
+    paths = _run_paths(given, lab, named, fetching)
+    read = [name for name in names if name not in exports]
+    stored = iter(stored_runs(lab, [paths[name] for name in read]) if read else [])
+    return [
+        read_export(Path(name)) if name in exports else next(stored) for name in names
+    ]
 
 
-def run_path_of(
-    given: "Session", lab: "Lab", name: str, *, local_only: bool, force_fetch: bool
-) -> str:
-    """The run path that a word means, after the run was fetched where it has to be."""
-    from run_assets.fetching import fetch_run, find_at_sources
+def _run_paths(
+    given: "Session", lab: "Lab", names: list[str], fetching: Fetching
+) -> dict[str, str]:
+    """The run path of each name; what has to be fetched is, in one go."""
+    from run_assets.fetching import fetch_runs
 
+    if not names:
+        return {}
+    columns = ("run_path", "entity", "project", "run_id", "run_name", "run_state")
+    runs = collected(lab.table("marts.runs").select(columns)).lazy()
+    stored = {name: _stored(runs, name, given.project) for name in names}
+    missing = {
+        name: _at_sources(given, lab, name, found, fetching)
+        for name, found in stored.items()
+        if isinstance(found, NotFoundError)
+    }
+    paths = {name: one for name, one in stored.items() if isinstance(one, str)}
+    wanted = set(missing.values()) | (set(paths.values()) if fetching.force else set())
+    if wanted and not fetching.local_only:
+        given.note(f"fetching {', '.join(sorted(wanted))}")
+        fetch_runs(
+            lab, wanted, lambda one: given.refresh(lab, one), reread=fetching.force
+        )
+    return {**paths, **missing}
+
+
+def _stored(
+    runs: "pl.LazyFrame", name: str, project: str | None
+) -> str | NotFoundError:
     try:
-        path = resolve_run(lab.table("marts.runs"), name, given.project)
+        return resolve_run(runs, name, project)
     except NotFoundError as error:
-        if local_only:
-            msg = f"{error}; --local-only asked no source"
-            raise NotFoundError(msg) from None
-        found = find_at_sources(lab, name, given.project)
-        if found is None:
-            raise
-        given.note(f"fetching {found}")
-        fetch_run(lab, found, lambda one: given.refresh(lab, one), reread=False)
-        return found
-    if force_fetch and not local_only:
-        given.note(f"fetching {path} again")
-        fetch_run(lab, path, lambda one: given.refresh(lab, one), reread=True)
-    return path
+        return error
+
+
+def _at_sources(
+    given: "Session", lab: "Lab", name: str, error: NotFoundError, fetching: Fetching
+) -> str:
+    """Where a source has a run that the lake has not."""
+    from run_assets.fetching import find_at_sources
+
+    if fetching.local_only:
+        msg = f"{error}; --local-only asked no source"
+        raise NotFoundError(msg) from None
+    found = find_at_sources(lab, name, given.project)
+    if found is None:
+        raise error
+    return found
 
 
 def lab_of(given: "Session", names: list[str]) -> "Lab":

@@ -7,9 +7,11 @@ import typer
 
 from run_assets.cli.output import Format, FormatOption, emit, json_document, write
 from run_assets.cli.run_source import (
+    Fetching,
     ForceFetch,
     LocalOnly,
     RunArgument,
+    lab_of,
     read_runs,
 )
 from run_assets.cli.selection import (
@@ -142,7 +144,8 @@ def get_run(  # noqa: PLR0913  # one parameter an option
 ) -> None:
     """Show everything known of a run: columns, config and summary."""
     given = session(context)
-    _, [found] = read_runs(given, [run], local_only=local_only, force_fetch=force_fetch)
+    lab = lab_of(given, [run])
+    [found] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
     more: dict[str, pl.DataFrame] = {}
     if include_history:
         more["history"] = found.rows()
@@ -232,9 +235,8 @@ def show_metrics(  # noqa: PLR0913  # one parameter an option
     if available:
         _show_available(given, run, output_format)
         return
-    lab, [found] = read_runs(
-        given, [run], local_only=local_only, force_fetch=force_fetch
-    )
+    lab = lab_of(given, [run])
+    [found] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
     if metric and all_metrics:
         msg = "--all-metrics and -m exclude each other"
         raise UsageError(msg)

@@ -186,7 +186,7 @@ COLUMNS: dict[str, Column] = {
     "n_x": Column("BIGINT", "Runs or pairs of x that entered the test"),
     "n_y": Column("BIGINT", "Runs or pairs of y that entered the test"),
     # rewards
-    "part": Column("VARCHAR", "component, success_rate or training"),
+    "part": Column("VARCHAR", "component, total, success_rate or training"),
     "trend_ratio": Column(
         "DOUBLE", "Mean of the second half minus the first's, over |the first's|"
     ),

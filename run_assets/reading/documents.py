@@ -74,6 +74,7 @@ def read_document(text: str, where: str, history: pl.LazyFrame | None = None) ->
             history=_history(content) if history is None else history,
             artifacts=_frame(content.get("artifacts", []), ARTIFACTS),
             goals=content["goals"],
+            is_export=True,
         )
     except (
         KeyError,

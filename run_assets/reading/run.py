@@ -78,6 +78,7 @@ class Run:
         history: Columns of ``HISTORY``, read when it is collected.
         artifacts: Columns of ``ARTIFACTS``.
         goals: ``maximize`` or ``minimize`` by metric, as ``define_metric`` declared it.
+        is_export: It was read from a file, not from the lake.
     """
 
     columns: Mapping[str, Any]
@@ -87,6 +88,7 @@ class Run:
     history: pl.LazyFrame
     artifacts: pl.DataFrame
     goals: Mapping[str, str]
+    is_export: bool = False
 
     @property
     def path(self) -> str:

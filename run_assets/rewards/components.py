@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from run_assets.config import Rewards
 from run_assets.derived.metric_groups import match
 
-Kind = Literal["component", "success_rate", "training"]
+Kind = Literal["component", "total", "success_rate", "training"]
 
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
 
@@ -55,7 +55,9 @@ def parts_of(
     found: dict[str, Part] = {}
     for metric in known:
         prefix = metric.rpartition("/")[0]
-        if metric in named:
+        if metric == settings.total:
+            found[metric] = Part("total", prefix, None, "higher")
+        elif metric in named:
             found[metric] = Part("component", prefix, None, "higher")
         elif direction := _training(metric, settings):
             found[metric] = Part("training", prefix, None, direction)

@@ -57,10 +57,8 @@ def ledger_of(
     size = sum(abs(one) for one in contributions.values())
     shares = {name: abs(one) / size for name, one in contributions.items() if size > 0}
     sums = complete.group_by("step").agg(pl.col("value").sum())
-    both = sums.join(
-        finite.filter(pl.col("metric") == total).select("step", logged="value"),
-        on="step",
-    )
+    logged_total = finite.filter(pl.col("metric").is_in([total] if total else []))
+    both = sums.join(logged_total.select("step", logged="value"), on="step")
     gap = (both["value"] - both["logged"]).abs().max()
     return Ledger(
         contributions=contributions,

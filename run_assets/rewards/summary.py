@@ -20,12 +20,14 @@ class AnalysedRun:
         run: The run.
         role: ``orchestrator``, ``trainer`` or ``run``.
         parts: The part of each of its metrics that plays one.
+        points: Columns metric, step, logged_at and value of these.
         rows: Columns of ``REWARD_COMPONENTS``.
     """
 
     run: Run
     role: str
     parts: Mapping[str, Part]
+    points: pl.DataFrame
     rows: pl.DataFrame
 
 
@@ -41,7 +43,7 @@ def _run_summary(one: AnalysedRun, settings: Rewards) -> dict[str, Any]:
     components = [name for name, part in one.parts.items() if part.kind == "component"]
     by_part = {
         kind: one.rows.filter(part=kind).drop("run_path").to_dicts()
-        for kind in ("component", "success_rate", "training")
+        for kind in ("component", "total", "success_rate", "training")
     }
     groups: dict[str, list[str]] = {}
     for name in sorted(components):
@@ -51,17 +53,16 @@ def _run_summary(one: AnalysedRun, settings: Rewards) -> dict[str, Any]:
         "role": one.role,
         "component_groups": groups,
         "components": by_part["component"],
+        "total": by_part["total"],
         "success_rates": by_part["success_rate"],
         "training": by_part["training"],
-        "ledger": _ledger(one.run, settings),
+        "ledger": _ledger(one.points, settings),
     }
 
 
-def _ledger(run: Run, settings: Rewards) -> dict[str, Any] | None:
+def _ledger(points: pl.DataFrame, settings: Rewards) -> dict[str, Any] | None:
     if not settings.weights:
         return None
-    names = [*settings.weights, *([settings.total] if settings.total else [])]
-    points = run.points(*names).select("metric", "step", "value")
     return asdict(ledger_of(points, settings.weights, settings.total))
 
 
@@ -74,12 +75,9 @@ def reward_values(analysed: Sequence[AnalysedRun]) -> pl.DataFrame:
         Columns run_path, step, logged_at and one for each metric.
     """
     frames = [
-        one.run.points(*_rewards(one)).select(
+        one.points.filter(pl.col("metric").is_in(_rewards(one))).select(
             pl.lit(one.run.path).alias("run_path"),
-            "step",
-            "logged_at",
-            "metric",
-            "value",
+            *("step", "logged_at", "metric", "value"),
         )
         for one in analysed
     ]

@@ -57,8 +57,7 @@ def reward_components(
     Returns:
         Columns of ``REWARD_COMPONENTS``.
     """
-    names = {*parts, *settings.weights, *([settings.total] if settings.total else [])}
-    mine = points.filter(pl.col("metric").is_in(list(names)))
+    mine = points.filter(pl.col("metric").is_in(list(parts)))
     ordered = mine.select("run_path", "metric", "step", "value").sort(
         "run_path", "metric", "step"
     )
