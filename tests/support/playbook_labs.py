@@ -37,6 +37,8 @@ TABLE_OBJECT: dict[str, Any] = {
     "nrows": 3,
     "ncols": 3,
 }
+ESCAPE = "eval/escape"
+"""A Table of train3 that claims to lie outside of the run's folder."""
 REWARDS: dict[str, Any] = {
     "components": ["reward/*"],
     "weights": {"reward/format": 1.0, "reward/length": -0.5},
@@ -85,7 +87,12 @@ def training_row(step: int, seed: int) -> dict[str, Any]:
             else {}
         ),
         **({TABLE: TABLE_OBJECT} if step == STEPS - 1 else {}),
+        **({ESCAPE: _escaping(seed)} if step == seed == 3 else {}),
     }
+
+
+def _escaping(seed: int) -> dict[str, Any]:
+    return {"_type": "table-file", "path": f"{'../' * (seed + 20)}etc/hostname"}
 
 
 def orchestrator_row(step: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from run_assets.lab import Lab
 from run_assets.rewards.table import REWARD_COMPONENTS
 from run_assets.stored_runs import stored_runs
 from tests.support.labs import START, run_file
-from tests.support.playbook_labs import STEPS, TABLE
+from tests.support.playbook_labs import ESCAPE, STEPS, TABLE
 
 from .conftest import Call
 
@@ -121,6 +121,12 @@ def test_a_table_that_was_changed_or_lost_is_refused(
     assert (changed.code, "SHA-256 differs" in changed.err) == (1, True)
     assert (lost.code, "moved or deleted" in lost.err) == (5, True)
     assert (linked.code, "moved or deleted" in linked.err) == (5, True)
+
+
+def test_a_table_outside_of_the_runs_folder_is_not_read(inquire: Call) -> None:
+    answer = inquire("runs", "artifacts", "run-c", "--table", ESCAPE)
+    assert (answer.code, answer.out) == (1, "")
+    assert "lies in the run's folder" in answer.err
 
 
 def test_metrics_take_every_word_up_to_the_next_option(inquire: Call) -> None:
@@ -250,7 +256,7 @@ def test_rewards_are_those_of_the_table(inquire: Call, playbook: Lab) -> None:
     stored = playbook.lake.read("diagnostics.reward_components")
     mine = stored.filter(run_path="lab/diplomacy-grpo/29hn8w98")
     read = pl.read_csv(answer.out.encode(), schema=REWARD_COMPONENTS)
-    assert read.equals(mine.with_columns(pl.col(pl.String).replace("", None)))
+    assert read.equals(mine)
 
 
 def test_rewards_of_two_runs_are_joined(inquire: Call) -> None:
