@@ -1,14 +1,14 @@
 """A question about a run that the lake does not have yet, on a loopback server."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from run_assets.lab import Lab
 from run_assets.reading.tables import table_rows
-from tests.services.test_wandb_commands import call
 from tests.support.api_labs import api_lab
+from tests.support.command_line import Answer, CommandLine
 from tests.support.playbook_labs import (
     TABLE,
     TABLE_OBJECT,
@@ -38,66 +38,88 @@ def lab(server: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return api_lab(tmp_path_factory.mktemp("fetching") / "lab", server)
 
 
-def test_without_a_key_it_says_where_to_put_one(lab: Lab) -> None:
-    done = call(lab, "rewards", "29hn8w98", key="")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "WANDB_API_KEY" in done.stderr
-    assert ".env" in done.stderr
-    assert "--local-only" in done.stderr
+@pytest.fixture
+def call(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Run a command line on the lab, with a key unless another is given."""
+    command_line = CommandLine(monkeypatch, capsys)
+
+    def called(*words: str, key: str = API_KEY) -> Answer:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+        return command_line(*words, folder=lab.config.root)
+
+    return called
 
 
-def test_local_only_asks_nobody(lab: Lab, server: WandbServer) -> None:
+def test_without_a_key_it_says_where_to_put_one(call: Callable[..., Answer]) -> None:
+    done = call("rewards", "29hn8w98", key="")
+    assert (done.code, done.out) == (4, "")
+    assert "WANDB_API_KEY" in done.err
+    assert ".env" in done.err
+    assert "--local-only" in done.err
+
+
+def test_local_only_asks_nobody(
+    call: Callable[..., Answer], server: WandbServer
+) -> None:
     before = server.requests.total
-    done = call(lab, "rewards", "29hn8w98", "--local-only", key="")
-    assert (done.returncode, done.stdout) == (5, "")
-    assert "--local-only asked no source" in done.stderr
+    done = call("rewards", "29hn8w98", "--local-only", key="")
+    assert (done.code, done.out) == (5, "")
+    assert "--local-only asked no source" in done.err
     assert server.requests.total == before
 
 
-def test_a_run_that_no_source_has_is_not_found(lab: Lab) -> None:
+def test_a_run_that_no_source_has_is_not_found(call: Callable[..., Answer]) -> None:
     for name in ("nowhere", "me/p/nowhere"):
-        done = call(lab, "runs", "get", name)
-        assert (done.returncode, done.stdout) == (5, "")
-    other = call(lab, "runs", "get", "you/q/x")
-    assert other.returncode == 5
+        done = call("runs", "get", name)
+        assert (done.code, done.out) == (5, "")
+    other = call("runs", "get", "you/q/x")
+    assert other.code == 5
     assert "add it to run_assets.yaml: {kind: wandb_api, projects: [you/q]}" in (
-        other.stderr
+        other.err
     )
 
 
-def test_a_missing_run_is_fetched_by_its_name_and_no_other(lab: Lab) -> None:
-    done = call(lab, "rewards", "shown-29hn8w98", *JSON)
-    assert done.returncode == 0, done.stderr
-    assert "fetching me/p/29hn8w98" in done.stderr
-    [row] = json.loads(done.stdout)["rows"]
+def test_a_missing_run_is_fetched_by_its_name_and_no_other(
+    call: Callable[..., Answer],
+) -> None:
+    done = call("rewards", "shown-29hn8w98", *JSON)
+    assert done.code == 0, done.err
+    assert "fetching me/p/29hn8w98" in done.err
+    [row] = json.loads(done.out)["rows"]
     assert row["components"]
-    stored = call(lab, "runs", "list", *JSON)
-    listed = [one["run_path"] for one in json.loads(stored.stdout)["rows"]]
+    stored = call("runs", "list", *JSON)
+    listed = [one["run_path"] for one in json.loads(stored.out)["rows"]]
     assert listed == ["me/p/29hn8w98"]
-    again = call(lab, "rewards", "29hn8w98", *JSON, key="")
-    assert (again.returncode, again.stdout) == (0, done.stdout)
+    again = call("rewards", "29hn8w98", *JSON, key="")
+    assert (again.code, again.out) == (0, done.out)
 
 
-def test_a_logged_table_comes_from_the_server(lab: Lab, server: WandbServer) -> None:
+def test_a_logged_table_comes_from_the_server(
+    call: Callable[..., Answer], server: WandbServer
+) -> None:
     words = ("runs", "artifacts", "29hn8w98", "--table", TABLE)
-    refused = call(lab, *words, "--local-only")
-    assert refused.returncode == 5
-    assert "--local-only asks no server" in refused.stderr
-    done = call(lab, *words, "--output-format", "csv")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == ",".join(table_rows(TABLE_TEXT, "t").columns)
+    refused = call(*words, "--local-only")
+    assert refused.code == 5
+    assert "--local-only asks no server" in refused.err
+    done = call(*words, "--output-format", "csv")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0] == ",".join(table_rows(TABLE_TEXT, "t").columns)
     run = server.store.run("me/p/29hn8w98")
     whole = run.files.pop(TABLE_PATH)
-    lost = call(lab, *words)
+    lost = call(*words)
     run.files[TABLE_PATH] = whole
-    assert lost.returncode == 5
-    assert "no file 'media/table" in lost.stderr
+    assert lost.code == 5
+    assert "no file 'media/table" in lost.err
 
 
-def test_force_fetch_reads_what_changed(lab: Lab, server: WandbServer) -> None:
+def test_force_fetch_reads_what_changed(
+    call: Callable[..., Answer], server: WandbServer
+) -> None:
     server.store.run("me/p/29hn8w98").tags = ["late"]
-    stale = call(lab, "runs", "get", "29hn8w98", *JSON)
-    assert json.loads(stale.stdout)["rows"][0]["tags"] == []
-    fresh = call(lab, "runs", "get", "29hn8w98", "--force-fetch", *JSON)
-    assert json.loads(fresh.stdout)["rows"][0]["tags"] == ["late"]
-    assert API_KEY not in fresh.stderr
+    stale = call("runs", "get", "29hn8w98", *JSON)
+    assert json.loads(stale.out)["rows"][0]["tags"] == []
+    fresh = call("runs", "get", "29hn8w98", "--force-fetch", *JSON)
+    assert json.loads(fresh.out)["rows"][0]["tags"] == ["late"]
+    assert API_KEY not in fresh.err

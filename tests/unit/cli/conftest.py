@@ -1,16 +1,14 @@
 """One refreshed lab with names that strangers chose, and a way to call commands."""
 
 import os
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from run_assets.cli.app import run
 from run_assets.lab import Lab
+from tests.support.command_line import Answer, CommandLine
 from tests.support.labs import START, make_lab, run_file, write_run
 from tests.support.playbook_labs import playbook_lab
 from tests.support.wandb_log import (
@@ -24,15 +22,9 @@ from tests.support.wandb_log import (
 HOSTILE = "=HYPERLINK(1)\x1b[31m\u202e 日本 🚀"
 
 
-class Answer(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 Call = Callable[..., Answer]
+
+__all__ = ["Answer", "Call"]
 
 
 def write_named_run(lab: Path, run_id: str, name: str, *, tags: list[str]) -> None:
@@ -104,17 +96,7 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command line in this process, from a folder."""
-
-    def called(*words: str, folder: Path | None = None) -> Answer:
-        if folder is not None:
-            monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["run-assets", *words])
-        with pytest.raises(SystemExit) as leaving:
-            run()
-        out, err = capsys.readouterr()
-        return Answer(int(leaving.value.code or 0), out, err)
-
-    return called
+    return CommandLine(monkeypatch, capsys)
 
 
 @pytest.fixture
