@@ -20,6 +20,7 @@ SCHEMAS: dict[str, str] = {
     "marts": "what people filter, join and plot: the public contract",
     "derived": "what SQL says badly: derived metrics and curves",
     "stats": "estimates with intervals, and the scores they come from",
+    "diagnostics": "what went well or wrong in each run",
     "published": "what left the project",
 }
 
@@ -354,6 +355,27 @@ _ALL = (
             "ci_low": Column("DOUBLE", "Lower end of the interval of the gap"),
             "ci_high": Column("DOUBLE", "Upper end of the interval of the gap"),
             "notes": _NOTES,
+        },
+    ),
+    _table(
+        "diagnostics.reward_components",
+        "run and metric that is a reward, a success rate or of training",
+        "run_path metric",
+        """
+        run_path metric part prefix task direction n_points n_nonfinite mean median std
+        min max first last trend_ratio trend_change ci_low ci_high confidence verdict
+        step_25 step_50 step_75 step_90 weight contribution share notes
+        """,
+        "runs",
+        own_columns={
+            "direction": Column(
+                "VARCHAR", "Declared good direction: higher, lower or none"
+            ),
+            "prefix": Column("VARCHAR", "What stands before the last / of the metric"),
+            "task": Column("VARCHAR", "Task of a success rate"),
+            "ci_low": Column("DOUBLE", "Lower end of the interval of trend_change"),
+            "ci_high": Column("DOUBLE", "Upper end of the interval of trend_change"),
+            "notes": Column("VARCHAR", "Why a number is missing"),
         },
     ),
     _table(
