@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "run_assets"
-CORE = ("derived", "stats", "reports", "contracts")
+CORE = ("derived", "stats", "diagnostics", "reports", "contracts")
 IMPURE = ("dagster", "dagster_duckdb", "duckdb", "wandb")
 FLOW = ("contracts", "sources", "store", "derived", "stats", "reports", "publish")
 NEVER = ("pandas", "pickle", "rliable", "arch", "seaborn", "matplotlib", "torch")
@@ -91,6 +91,10 @@ def test_dagster_modules_keep_their_annotations_as_objects() -> None:
         ("ingest", {"derived", "stats", "reports", "publish", "assets"}),
         ("derived", {"sources", "store", "stats", "reports", "publish", "assets"}),
         ("stats", {"sources", "store", "derived", "reports", "publish", "assets"}),
+        (
+            "diagnostics",
+            {"sources", "store", "derived", "stats", "reports", "publish", "assets"},
+        ),
         ("reports", {"sources", "store", "publish", "assets"}),
         ("publish", {"sources", "derived", "stats", "assets"}),
     ],
