@@ -407,8 +407,8 @@ _ALL = (
         "scope, metric, form of the law and its term",
         "scope metric form term",
         """
-        scope entity project metric form term exponent ci_low ci_high factor offset_value
-        aicc aicc_behind n_runs n_points decades allocation notes
+        scope entity project metric form term exponent ci_low ci_high factor
+        offset_value aicc aicc_behind n_runs n_points decades allocation notes
         """,
         "single",
         own_columns={

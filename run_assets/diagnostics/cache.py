@@ -187,6 +187,7 @@ def cache_disabled(run: Run, limits: Limits) -> Outcome:
         statistic=share.value,
         threshold=0,
         n_points=series.size,
+        evidence={"hit_rate": share.value},
     )
 
 
@@ -213,7 +214,7 @@ def cached_but_slow(run: Run, limits: Limits) -> Outcome:
     series = rollout.finite
     if series.size < limits["min_points"]:
         return not_testable("too few rollout times", series.metric, series.size)
-    blocks = blocks_of(series.values)
+    blocks = series.blocks
     change = change_between(blocks, 0, -1)
     low, high = change.interval()
     share = found[1]

@@ -96,7 +96,7 @@ def final_level(series: Series) -> tuple[float, float]:
     """
     if series.size < 30:
         return float(series.values[-1]), float("nan")
-    blocks = blocks_of(series.values)
+    blocks = series.blocks
     return float(blocks.levels[-1]), float(blocks.errors[-1])
 
 

@@ -20,7 +20,7 @@ _NONE = "no evaluation against opponents was logged (eval/vs_*)"
 _EVALUATION = re.compile(r"eval", re.IGNORECASE)
 
 
-@run_rule("RUN080", "loses-to-opponent", "warning", rate_below=0.5, games=20)
+@run_rule("RUN080", "loses-to-opponent", "warning", rate_below=0.5, games=100)
 def loses_to_opponent(run: Run, limits: Limits) -> Iterator[Outcome]:
     """The run loses against an opponent of its evaluation.
 
@@ -40,7 +40,7 @@ def loses_to_opponent(run: Run, limits: Limits) -> Iterator[Outcome]:
     yield from _against(run, "opponent_win_rate", limits["rate_below"], limits["games"])
 
 
-@run_rule("RUN081", "low-survival", "warning", rate_below=0.5, games=20)
+@run_rule("RUN081", "low-survival", "warning", rate_below=0.5, games=100)
 def low_survival(run: Run, limits: Limits) -> Iterator[Outcome]:
     """The run is eliminated in most games against an opponent.
 

@@ -25,7 +25,7 @@ from run_assets.diagnostics.trends import Segment, segments, theil_sen
 def throughput_drop(run: Run, series: Series, limits: Limits) -> Outcome:
     """The throughput has fallen to a lower level.
 
-    Test: Change points of the logarithm (`ruptures.KernelCPD`, at most 2,000 block
+    Test: Change points of the logarithm (`ruptures.KernelCPD`, at most 500 block
     medians, penalty 8 ln n noise variances); the last level is below `left_rate` of the
     best one before it.
 
@@ -194,7 +194,14 @@ def _quantile_interval(values: np.ndarray, share: float) -> tuple[float, float]:
     return float(ordered[low_place]), float(ordered[high_place])
 
 
-@run_rule("RUN024", "failed-rollouts", "warning", failed_rate=0.01, failed_steps=0.05)
+@run_rule(
+    "RUN024",
+    "failed-rollouts",
+    "warning",
+    failed_rate=0.01,
+    failed_steps=0.05,
+    min_points=10,
+)
 def failed_rollouts(run: Run, limits: Limits) -> Outcome:
     """Rollouts fail.
 
@@ -217,6 +224,8 @@ def failed_rollouts(run: Run, limits: Limits) -> Outcome:
     failed = run.one("failed_rollouts")
     if failed is None:
         return not_testable("failed rollouts were not logged (rollout/failed_count)")
+    if failed.finite.size < limits["min_points"]:
+        return _too_few(failed.finite.size, limits)
     done = run.one("trajectories")
     if done is None:
         return _failing_steps(failed.finite, limits["failed_steps"])

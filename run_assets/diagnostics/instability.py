@@ -264,7 +264,7 @@ def diverging(run: Run, series: Series, limits: Limits) -> Outcome:
     if series.size < 30:
         reason = f"needs at least 30 finite values, has {series.size}"
         return not_testable(reason, series.metric, series.size)
-    blocks = blocks_of(series.values)
+    blocks = series.blocks
     best = int(np.argmin(blocks.levels[:-1]))
     rise = change_between(blocks, best, -1)
     gained = float(blocks.levels[0] - blocks.levels[best])
@@ -409,7 +409,7 @@ def kl_runaway(run: Run, series: Series, limits: Limits) -> Outcome:
     del run
     last = series.from_place(-(series.size // 4))
     mean = float(last.values.mean())
-    blocks = blocks_of(series.values)
+    blocks = series.blocks
     error = blocks.noise * float(np.sqrt(min(blocks.time / last.size, 1.0)))
     low, high = mean - 1.645 * error, mean + 1.645 * error
     is_bad = low > limits["warning_above"]
@@ -455,7 +455,7 @@ def entropy_collapse(run: Run, series: Series, limits: Limits) -> Outcome:
     Source: The playbook's pattern 2 (exploration against exploitation).
     """
     del run
-    blocks = blocks_of(series.values)
+    blocks = series.blocks
     first = float(blocks.levels[0])
     if first <= 0:
         reason = "a differential entropy (not positive) has no share"

@@ -1,6 +1,5 @@
 """Levels of stretches of a series, with errors that know of autocorrelation."""
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +30,10 @@ class Blocks(NamedTuple):
     noise: float
     time: float
 
+    def times(self, sign: int) -> "Blocks":
+        """The blocks of the series turned upside down, or as it is."""
+        return self if sign > 0 else self._replace(levels=-self.levels)
+
 
 def block_count(n: int, least: int = 10, most: int = 20) -> int:
     """Blocks for ``n`` values: at least ``least`` values each where there are 40.
@@ -60,22 +63,33 @@ def blocks_of(values: Floats, count: int | None = None) -> Blocks:
 
 
 def block_starts(n: int, count: int) -> NDArray[np.int64]:
-    """Where ``count`` blocks of ``n`` values begin, and the end of the last."""
-    return np.linspace(0, n, count + 1).astype(np.int64)
+    """Where ``count`` blocks of ``n`` values begin, and the end of the last.
+
+    The first blocks are longer by one where ``count`` does not divide ``n``.
+
+    >>> block_starts(8, 3).tolist()
+    [0, 3, 6, 8]
+    """
+    size, longer = divmod(n, count)
+    sizes = np.full(count, size, dtype=np.int64)
+    sizes[:longer] += 1
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 def block_medians(values: Floats, starts: NDArray[np.int64]) -> Floats:
-    """Median of each block.
+    """Median of each block of `block_starts`.
 
-    >>> block_medians(np.arange(6.0), np.array([0, 3, 6])).tolist()
-    [1.0, 4.0]
+    >>> block_medians(np.arange(5.0), np.array([0, 3, 5])).tolist()
+    [1.0, 3.5]
     """
     sizes = np.diff(starts)
-    width = int(sizes.min())
-    if width == int(sizes.max()):
-        return np.asarray(np.median(values.reshape(-1, width), axis=1))
-    ends = itertools.pairwise(starts)
-    return np.array([np.median(values[a:b]) for a, b in ends])
+    longer = int((sizes > sizes[-1]).sum())
+    middle = int(starts[longer])
+    parts = [
+        values[:middle].reshape(longer, -1) if longer else np.empty((0, 1)),
+        values[middle:].reshape(sizes.size - longer, -1),
+    ]
+    return np.concatenate([np.median(one, axis=1) for one in parts])
 
 
 def reduced(values: Floats, at: Floats, most: int) -> tuple[Floats, Floats]:
@@ -123,15 +137,23 @@ def autocorrelation_time(residuals: Floats) -> float:
     if not (largest := float(np.abs(centered).max())) > 0:
         return 1.0
     centered = centered / largest
-    size = 1 << (2 * n - 1).bit_length()
-    power = np.abs(np.fft.rfft(centered, size)) ** 2
-    covariance = np.fft.irfft(power, size)[: n // 2]
+    covariance = _covariance(centered)[: n // 2]
     rho = covariance / covariance[0]
     pairs = rho[: rho.size // 2 * 2].reshape(-1, 2).sum(axis=1)
     positive = pairs[: int(np.argmax(pairs <= 0))] if (pairs <= 0).any() else pairs
     sequence = 2 * float(positive.sum()) - 1
     first = min(float(rho[1]) + (1 + 4 * max(float(rho[1]), 0.0)) / n, 0.98)
     return float(max(1.0, sequence, (1 + first) / (1 - first)))
+
+
+def _covariance(centered: Floats) -> Floats:
+    """Sums of products at each lag; by Fourier transforms where that is faster."""
+    n = centered.size
+    if n <= 200:
+        return np.correlate(centered, centered, "full")[n - 1 :]
+    size = 1 << (2 * n - 1).bit_length()
+    power = np.abs(np.fft.rfft(centered, size)) ** 2
+    return np.fft.irfft(power, size)
 
 
 class Change(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from run_assets.diagnostics.levels import Blocks, blocks_of
 from run_assets.diagnostics.roles import Direction, Parts
 
 Floats = NDArray[np.float64]
@@ -53,6 +54,11 @@ class Series:
         return Series(
             self.metric, self.steps[kept], self.values[kept], self.seconds[kept]
         )
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Its levels; of a finite series with at least 8 points."""
+        return blocks_of(self.values)
 
     @property
     def size(self) -> int:

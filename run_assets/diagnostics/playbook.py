@@ -16,7 +16,7 @@ from run_assets.diagnostics.comparison import (
     differing_settings,
 )
 from run_assets.diagnostics.diagnose import Settings, diagnose
-from run_assets.diagnostics.levels import blocks_of, change_between
+from run_assets.diagnostics.levels import change_between
 from run_assets.diagnostics.model import (
     SEVERITIES,
     Outcome,
@@ -347,7 +347,7 @@ def _facts(run: Run, series: Series, role: str) -> MetricFacts:
             best = sign * float((sign * values).max()) if sign else None
             ends = float(values[0]), float(values[-1])
             return MetricFacts(*common, *ends, best, mean, std, None)
-        blocks = blocks_of(values)
+        blocks = finite.blocks
         change = change_between(blocks, 0, -1)
         best = sign * float((sign * blocks.levels).max()) if sign else None
         ends = float(blocks.levels[0]), float(blocks.levels[-1])

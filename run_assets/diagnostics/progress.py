@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from run_assets.diagnostics.levels import (
     Blocks,
-    block_count,
-    blocks_of,
     change_between,
 )
 from run_assets.diagnostics.model import Effect, Outcome, Run, Series, not_testable
@@ -22,6 +20,7 @@ _NO_DIRECTION = (
     "no good direction is declared: set diagnostics.metrics.<role>.direction or log "
     "define_metric(…, goal=…)"
 )
+_TAILS = (0.3, 0.45, 0.6)
 _MILESTONES = (0.25, 0.5, 0.75, 0.9)
 
 
@@ -44,10 +43,9 @@ def sign_of(run: Run, series: Series) -> int:
 def plateau(run: Run, series: Series, limits: Limits) -> Outcome:
     """The metric improved and then stopped improving.
 
-    Test: The Theil-Sen slope against the logarithm of the step in the last 30 % of
-    the run, plus 1.64 standard errors corrected for autocorrelation, is below
-    `slope_rate` times the slope of the middle 45 % (of the first half, where the
-    middle is flat already).
+    Test: The Theil-Sen slope against the logarithm of the step in the last 30, 45
+    or 60 % of the run, plus 1.64 standard errors corrected for autocorrelation, is
+    below `slope_rate` times the slope before it, which is positive beyond 3 errors.
 
     Traps: Against the step itself every healthy learning curve flattens. "No evidence
     of a trend" is no plateau. Where the learning rate has decayed below
@@ -70,24 +68,22 @@ def plateau(run: Run, series: Series, limits: Limits) -> Outcome:
     series = _before_decay(run, series, limits)
     x = _log_steps(series)
     y = sign * series.values
-    n = y.size
-    tail = theil_sen(x[int(0.7 * n) :], y[int(0.7 * n) :])
-    before = _reference(x, y)
-    if before is None:
+    found = _flattest(x, y)
+    if found is None:
         reason = "it has not improved, so it cannot have stopped"
-        return not_testable(reason, series.metric, n)
-    upper = tail.value + 1.645 * tail.error
-    rate = upper / before.value
+        return not_testable(reason, series.metric, y.size)
+    place, before, tail = found
+    rate = (tail.value + 1.645 * tail.error) / before.value
     arrived = _arrived(series, sign, limits)
-    is_bad = rate < limits["slope_rate"] and arrived is None
-    start = _settled(y, series)
+    is_flat = rate < limits["slope_rate"]
+    is_bad = is_flat and arrived is None
     return Outcome(
         "fired" if is_bad else "clear",
         series.metric,
-        steps=(start, series.step(-1)) if is_bad else (None, None),
+        steps=(series.step(place), series.step(-1)) if is_bad else (None, None),
         statistic=rate,
         threshold=limits["slope_rate"],
-        n_points=n,
+        n_points=y.size,
         effect=_as_effect(tail, sign),
         evidence={
             "slope_before": sign * before.value,
@@ -95,7 +91,7 @@ def plateau(run: Run, series: Series, limits: Limits) -> Outcome:
             "gain_if_steps_double": tail.value * float(np.log(2)),
             "last_step_looked_at": series.step(-1),
         },
-        reason=arrived if rate < limits["slope_rate"] else None,
+        reason=arrived if is_flat else None,
     )
 
 
@@ -120,16 +116,24 @@ def _log_steps(series: Series) -> Floats:
     return np.asarray(np.log((series.steps - first) / spacing + 1.0))
 
 
-def _reference(x: Floats, y: Floats) -> Slope | None:
-    """How fast it improved before; ``None`` where it did not for sure."""
+def _flattest(x: Floats, y: Floats) -> tuple[int, Slope, Slope] | None:
+    """Where the curve bends most: the place, the slope before and the slope behind.
+
+    ``None`` where it did not improve for sure before any of the places. A long flat
+    end is seen surely in a long tail, a short one only in a short tail.
+    """
     n = y.size
-    spans = ((0.25, 0.7), (0.03, 0.5))
-    for low, high in spans:
-        part = slice(int(low * n), int(high * n))
-        found = theil_sen(x[part], y[part])
-        if found.value - 3 * found.error > 0:
-            return found
-    return None
+    best: tuple[float, int, Slope, Slope] | None = None
+    for share in _TAILS:
+        place = int((1 - share) * n)
+        before = theil_sen(x[int(0.03 * n) : place], y[int(0.03 * n) : place])
+        if before.value - 3 * before.error <= 0:
+            continue
+        tail = theil_sen(x[place:], y[place:])
+        rate = (tail.value + 1.645 * tail.error) / before.value
+        if best is None or rate < best[0]:
+            best = rate, place, before, tail
+    return None if best is None else best[1:]
 
 
 def _arrived(series: Series, sign: int, limits: Limits) -> str | None:
@@ -142,16 +146,6 @@ def _arrived(series: Series, sign: int, limits: Limits) -> str | None:
     if sign < 0 and low >= 0 and level <= limits["floor"] * first:
         return f"{level:.3g} is {level / first:.1%} of the first level"
     return None
-
-
-def _settled(y: Floats, series: Series) -> int:
-    """The step from which on every block is within the noise of the last ones."""
-    blocks = blocks_of(y, block_count(y.size, 6, 30))
-    final = float(np.median(blocks.levels[-max(blocks.levels.size // 4, 2) :]))
-    away = np.flatnonzero(np.abs(blocks.levels - final) > 3 * blocks.errors)
-    block = int(away[-1]) + 1 if away.size else 0
-    last = blocks.levels.size - max(blocks.levels.size // 4, 2)
-    return series.step(int(blocks.starts[min(block, last)]))
 
 
 def _as_effect(slope: Slope, sign: int) -> Effect:
@@ -189,7 +183,7 @@ def regression(run: Run, series: Series, limits: Limits) -> Outcome:
     sign = sign_of(run, series)
     if not sign:
         return not_testable(_NO_DIRECTION, series.metric, series.size)
-    blocks = blocks_of(sign * series.values)
+    blocks = series.blocks.times(sign)
     best = int(np.argmax(blocks.levels))
     drop = change_between(blocks, best, -1)
     gained = float(blocks.levels[best] - blocks.levels.min())
@@ -234,7 +228,7 @@ def improving(run: Run, series: Series, limits: Limits) -> Outcome:
     sign = sign_of(run, series)
     if not sign:
         return not_testable(_NO_DIRECTION, series.metric, series.size)
-    blocks = blocks_of(sign * series.values)
+    blocks = series.blocks.times(sign)
     change = change_between(blocks, 0, -1)
     low, high = sorted(sign * one for one in change.interval())
     is_better = change.score > limits["score"]
@@ -274,7 +268,7 @@ def slow_convergence(run: Run, series: Series, limits: Limits) -> Outcome:
     sign = sign_of(run, series)
     if not sign:
         return not_testable(_NO_DIRECTION, series.metric, series.size)
-    blocks = blocks_of(sign * series.values)
+    blocks = series.blocks.times(sign)
     if change_between(blocks, 0, -1).score < limits["score"]:
         reason = "no gain beyond noise between first and last block"
         return not_testable(reason, series.metric, series.size)
@@ -332,7 +326,7 @@ def still_improving(run: Run, series: Series, limits: Limits) -> Outcome:
     y = sign * series.values
     start = int(0.7 * y.size)
     tail = theil_sen(_log_steps(series)[start:], y[start:])
-    blocks = blocks_of(y)
+    blocks = series.blocks.times(sign)
     gained = float(blocks.levels.max() - blocks.levels[0])
     more = tail.value * float(np.log(2))
     share = more / gained if gained > 0 else 0.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from run_assets.diagnostics.counts import Share, pooled, windows
-from run_assets.diagnostics.levels import blocks_of, change_between
+from run_assets.diagnostics.levels import change_between
 from run_assets.diagnostics.model import (
     Effect,
     Outcome,
@@ -21,7 +21,14 @@ from run_assets.diagnostics.robust import MAD_TO_SD
 _NOT_COUNTED = "orders expected and extracted were not logged together"
 
 
-@run_rule("RUN040", "low-extraction", "warning", rate_below=0.95, error_below=0.8)
+@run_rule(
+    "RUN040",
+    "low-extraction",
+    "warning",
+    rate_below=0.95,
+    error_below=0.8,
+    min_points=10,
+)
 def low_extraction(run: Run, limits: Limits) -> Outcome:
     """Too few of the expected orders can be read from the responses.
 
@@ -45,7 +52,10 @@ def low_extraction(run: Run, limits: Limits) -> Outcome:
     if found is None:
         return _by_rate(run, limits)
     steps, extracted, expected = found
-    n = min(max(steps.size // 10, 10), steps.size)
+    if steps.size < limits["min_points"]:
+        least = int(limits["min_points"])
+        return not_testable(f"needs at least {least} steps, has {steps.size}")
+    n = max(steps.size // 10, int(limits["min_points"]))
     share = pooled(extracted[-n:], expected[-n:])
     if share.trials == 0:
         return not_testable("no orders were expected in the last steps", n_points=n)
@@ -292,7 +302,7 @@ def reward_falls_at_low_loss(run: Run, limits: Limits) -> Outcome:
     sign = sign_of(run, reward)
     if not sign or sign_of(run, loss) == 0:
         return not_testable("reward or loss has no declared direction")
-    blocks = blocks_of(sign * reward.finite.values)
+    blocks = reward.finite.blocks.times(sign)
     best = int(np.argmax(blocks.levels))
     drop = change_between(blocks, best, -1)
     gained = float(blocks.levels[best] - blocks.levels.min())
@@ -317,7 +327,7 @@ def reward_falls_at_low_loss(run: Run, limits: Limits) -> Outcome:
 
 def _has_risen(loss: Series, step: int) -> bool:
     """The loss of the end is above that around a step."""
-    blocks = blocks_of(loss.values)
+    blocks = loss.blocks
     place = int(np.searchsorted(loss.steps, step))
     block = int(np.searchsorted(blocks.starts, place, side="right")) - 1
     before = min(block, blocks.levels.size - 2)
@@ -350,7 +360,7 @@ def component_vanishes(run: Run, limits: Limits) -> Iterator[Outcome]:
                 "fewer than 30 finite values", series.metric, series.size
             )
             continue
-        blocks = blocks_of(series.values)
+        blocks = series.blocks
         sizes = np.abs(blocks.levels)
         best = int(np.argmax(sizes))
         largest, left = float(sizes[best]), float(sizes[-1])

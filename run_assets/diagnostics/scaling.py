@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from run_assets.diagnostics.levels import blocks_of, reduced
+from run_assets.diagnostics.levels import reduced
 from run_assets.diagnostics.model import (
     Effect,
     Outcome,
@@ -109,7 +109,7 @@ def uneven_compute(run: Run, series: Series, limits: Limits) -> Outcome:
     Source: The playbook's step 7.
     """
     del run
-    blocks = blocks_of(series.values)
+    blocks = series.blocks
     median = float(np.median(blocks.levels))
     spread = float(np.ptp(blocks.levels))
     share = spread / abs(median) if median else 0.0

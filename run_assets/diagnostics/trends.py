@@ -1,18 +1,19 @@
 """Slopes that outliers do not move, and where a level changed."""
 
 import itertools
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from run_assets.diagnostics.levels import autocorrelation_time, reduced
-from run_assets.diagnostics.robust import difference_scale, mad_scale
+from run_assets.diagnostics.robust import difference_scale, mad_scale, median
 
 Floats = NDArray[np.float64]
 
-_MOST_PAIRED = 200  # points of a Theil-Sen slope: 19,900 pairs
-MOST_SEGMENTED = 2_000
+_MOST_PAIRED = 60  # points of a Theil-Sen slope: 1,770 pairs
+MOST_SEGMENTED = 500
 
 
 class Slope(NamedTuple):
@@ -27,7 +28,7 @@ class Slope(NamedTuple):
 
 
 def theil_sen(x: Floats, y: Floats) -> Slope:
-    """The median slope over all pairs of at most 200 block medians.
+    """The median slope over all pairs of at most 60 block medians.
 
     Source: Sen 1968. The error is that of least squares with a robust scale, times
     the root of the autocorrelation time.
@@ -40,16 +41,22 @@ def theil_sen(x: Floats, y: Floats) -> Slope:
     2.0
     """
     y, x = reduced(y, x, _MOST_PAIRED)
-    first, second = np.triu_indices(x.size, 1)
+    first, second = _pairs(x.size)
     run = x[second] - x[first]
     rise = y[second] - y[first]
-    slope = float(np.median(rise[run != 0] / run[run != 0]))
+    slope = median(rise / run if run.all() else rise[run != 0] / run[run != 0])
     residuals = y - slope * x
-    residuals = residuals - np.median(residuals)
+    residuals = residuals - median(residuals)
     spread = float(np.sqrt(((x - x.mean()) ** 2).sum()))
     time = autocorrelation_time(residuals)
     noise = max(mad_scale(residuals), float(residuals.std()) * 0.5)
     return Slope(slope, noise * float(np.sqrt(time)) / spread)
+
+
+@cache
+def _pairs(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    first, second = np.triu_indices(n, 1)
+    return first, second
 
 
 class Segment(NamedTuple):
@@ -63,7 +70,8 @@ class Segment(NamedTuple):
 def segments(values: Floats, penalty: float = 8.0) -> list[Segment]:
     """Stretches between changes of level.
 
-    Least squares over at most 2,000 block medians by dynamic programming; a change
+    Least squares over at most 500 block medians, by dynamic programming whose cost
+    grows with their square; a change
     must pay ``penalty * ln(n)`` noise variances. Lengths below a twentieth are no
     level of their own.
 
