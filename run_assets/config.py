@@ -165,6 +165,26 @@ class Analysis(_Strict):
         return self
 
 
+class MetricRole(_Strict):
+    """Which metrics play a part in the diagnosis, and which direction is good."""
+
+    match: tuple[str, ...] | None = None
+    """Names and wildcards; those that ship where null."""
+    direction: Literal["lower", "higher", "none"] | None = None
+    """What ships where null."""
+
+
+class Diagnostics(_Strict):
+    """Which rules look at every run, from where on they fire, and at which metrics."""
+
+    select: tuple[str, ...] = ("RUN",)
+    """Codes, beginnings of codes, names of rules or families."""
+    ignore: tuple[str, ...] = ()
+    thresholds: dict[str, dict[str, float]] = {}
+    """By code or name of a rule, on top of those that ship."""
+    metrics: dict[str, MetricRole] = {}
+
+
 class WandbPublication(_Strict):
     """Where results go in W&B."""
 
@@ -234,6 +254,7 @@ class Config(_Strict):
     """Metrics with curves on a grid: names, wildcards, @groups."""
     analyses: tuple[Analysis, ...] = ()
     rewards: Rewards = Rewards()
+    diagnostics: Diagnostics = Diagnostics()
     publish: Publish = Publish()
     schedule: Schedule = Schedule()
 

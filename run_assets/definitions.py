@@ -7,6 +7,7 @@ from dagster_duckdb import DuckDBResource
 
 from run_assets.assets import (
     derived,
+    diagnostics,
     published,
     raw,
     reports,
@@ -36,9 +37,11 @@ def build_definitions(
             raw.raw_runs(lab.config),
             raw.sync_state,
             *warehouse.model_assets(),
-            *dg.load_assets_from_modules([derived, stats, rewards, reports, published]),
+            *dg.load_assets_from_modules(
+                [derived, stats, diagnostics, rewards, reports, published]
+            ),
         ],
-        asset_checks=checks(),
+        asset_checks=[*checks(), diagnostics.diagnosis],
         jobs=[REFRESH],
         schedules=[nightly(lab.config)],
         sensors=[changes(lab.config)],

@@ -11,6 +11,7 @@ from run_assets.cli import (
     artifacts,
     comparing,
     data,
+    diagnosis,
     labs,
     publishing,
     rewards,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 labs.register(app)
 data.register(app)
+diagnosis.register(app)
 publishing.register(app)
 rewards.register(app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")

@@ -214,6 +214,16 @@ COLUMNS: dict[str, Column] = {
     "share": Column(
         "DOUBLE", "Size of the contribution as a share of all sizes, in [0, 1]"
     ),
+    # diagnostics
+    "rule_code": Column("VARCHAR", "Code of the rule, such as RUN001"),
+    "rule_name": Column("VARCHAR", "Name of the rule, such as loss-spike"),
+    "family": Column("VARCHAR", "Family of the rule, such as instability"),
+    "outcome": Column("VARCHAR", "fired, clear or not_testable"),
+    "severity": Column("VARCHAR", "info, warning or error, if it fired"),
+    "evidence_json": Column("VARCHAR", "What the finding rests on, as JSON"),
+    "hypothesis": Column("VARCHAR", "What may be behind it"),
+    "suggestion": Column("VARCHAR", "What to do"),
+    "reason": Column("VARCHAR", "Why it could not be tested, or is clear all the same"),
     # published
     "input_digest": Column("VARCHAR", "Digest of everything the file was made from"),
     "code_version": Column("VARCHAR", "Version of run_assets that made the file"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "run_assets"
-CORE = ("derived", "stats", "reports", "contracts", "reading", "rewards")
+CORE = ("derived", "stats", "diagnostics", "reports", "contracts", "reading", "rewards")
 IMPURE = ("dagster", "dagster_duckdb", "duckdb", "wandb")
 FLOW = ("contracts", "sources", "store", "derived", "stats", "reports", "publish")
 NEVER = ("pandas", "pickle", "rliable", "arch", "seaborn", "matplotlib", "torch")
@@ -93,6 +93,10 @@ def test_dagster_modules_keep_their_annotations_as_objects() -> None:
         ("stats", {"sources", "store", "derived", "reports", "publish", "assets"}),
         ("reading", {"sources", "store", "reports", "publish", "assets", "rewards"}),
         ("rewards", {"sources", "store", "reports", "publish", "assets"}),
+        (
+            "diagnostics",
+            {"sources", "store", "derived", "stats", "reports", "publish", "assets"},
+        ),
         ("reports", {"sources", "store", "publish", "assets"}),
         ("publish", {"sources", "derived", "stats", "assets"}),
     ],
