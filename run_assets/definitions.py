@@ -5,7 +5,15 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from run_assets.assets import derived, published, raw, reports, stats, warehouse
+from run_assets.assets import (
+    derived,
+    evaluations,
+    published,
+    raw,
+    reports,
+    stats,
+    warehouse,
+)
 from run_assets.checks import checks
 from run_assets.config import FILE_NAME
 from run_assets.jobs import REFRESH, changes, nightly
@@ -28,7 +36,7 @@ def build_definitions(
             raw.raw_runs(lab.config),
             raw.sync_state,
             *warehouse.model_assets(),
-            *dg.load_assets_from_modules([derived, stats, reports, published]),
+            *dg.load_assets_from_modules([derived, evaluations, stats, reports, published]),
         ],
         asset_checks=checks(),
         jobs=[REFRESH],

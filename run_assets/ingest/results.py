@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from run_assets.config_evaluations import WandbRunResults
 from run_assets.digests import digest_of
 from run_assets.sources.result_mapping import STEPS, TRIALS, Query
 from run_assets.sources.result_rows import Database, Facts, Since
 from run_assets.sources.results import ChangedResults, opened
+from run_assets.sources.results_wandb import trials_of_runs
 from run_assets.store.lake import Lake, Part, empty, fitted
 
 STATE = Part("raw.result_sources")
@@ -87,6 +89,17 @@ class ResultIngest:
             del self.state[key]
         self._publish()
         self.sweep()
+
+    def read_runs(self, source: WandbRunResults) -> Read | None:
+        """Take trials out of the W&B runs of the lake; ``None`` where none changed."""
+        headers = [self.lake.header(part) for part in self.lake.parts("raw.runs")]
+        token = digest_of([one.digest for one in headers if one])
+        query = Query(source.name or source.kind, TRIALS, repr(source))
+        known = self._known(query)
+        if (known["mapping_digest"], known["state_token"]) == (query.digest, token):
+            return None
+        rows = trials_of_runs(source, self.lake.read("raw.runs"))
+        return self.replace(query, Facts(rows.height, None, None, token), iter([rows]))
 
     def read(self, change: ChangedResults) -> Read:
         """Read what is new of a source, in one snapshot of its database.

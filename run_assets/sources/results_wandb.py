@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -48,14 +49,21 @@ def trials_of_runs(source: WandbRunResults, runs: pl.DataFrame) -> pl.DataFrame:
     if source.project is not None:
         is_mine = (names == source.project) | (pl.col("project") == source.project)
         chosen = chosen.filter(is_mine)
-    rows = [
-        {**row, "row_id": number}
-        for number, row in enumerate(
-            row for run in chosen.iter_rows(named=True) if (row := _trial(source, run))
-        )
-    ]
+    told = (_trial(source, run) for run in chosen.iter_rows(named=True))
+    rows = [{**row, "row_id": at} for at, row in enumerate(filter(None, told))]
+    if source.trial_key is None:
+        _number(rows)
     query = Query(source.name or source.kind, TRIALS, "")
     return Completed(query)(pl.DataFrame(rows, schema=_SCHEMA))
+
+
+def _number(rows: list[dict[str, Any]]) -> None:
+    """Number the trials of a cell in the order of their creation."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for row in rows:
+        cell = (row["sweep_id"], row["model"], row["task"])
+        row["trial"] = counts[cell]
+        counts[cell] += 1
 
 
 def _trial(source: WandbRunResults, run: dict[str, Any]) -> dict[str, Any] | None:
@@ -71,10 +79,10 @@ def _trial(source: WandbRunResults, run: dict[str, Any]) -> dict[str, Any] | Non
         "task": _text(task),
         "trial": _integer(value_at(config, source.trial_key)),
         "version": run["run_path"],
-        "reward": _number(value_at(summary, source.reward_key)),
+        "reward": _double(value_at(summary, source.reward_key)),
         "has_succeeded": _truth(value_at(summary, source.success_key)),
         "total_tokens": _integer(value_at(summary, source.tokens_key)),
-        "cost": _number(value_at(summary, source.cost_key)),
+        "cost": _double(value_at(summary, source.cost_key)),
         "duration_seconds": run["runtime_seconds"],
         "trial_status": _STATUS.get(state, "unknown"),
         "error_class": state if _STATUS.get(state) == "failed_final" else None,
@@ -106,7 +114,7 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _number(value: Any) -> float | None:
+def _double(value: Any) -> float | None:
     try:
         return float(value)  # W&B writes NaN as a text
     except (TypeError, ValueError):
@@ -114,10 +122,10 @@ def _number(value: Any) -> float | None:
 
 
 def _integer(value: Any) -> int | None:
-    number = _number(value)
+    number = _double(value)
     return int(number) if number is not None and math.isfinite(number) else None
 
 
 def _truth(value: Any) -> bool | None:
-    number = _number(value)
+    number = _double(value)
     return None if number is None or math.isnan(number) else number != 0
