@@ -36,7 +36,9 @@ def build_definitions(
             raw.raw_runs(lab.config),
             raw.sync_state,
             *warehouse.model_assets(),
-            *dg.load_assets_from_modules([derived, evaluations, stats, reports, published]),
+            *dg.load_assets_from_modules(
+                [derived, evaluations, stats, reports, published]
+            ),
         ],
         asset_checks=checks(),
         jobs=[REFRESH],

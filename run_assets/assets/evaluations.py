@@ -155,14 +155,14 @@ def evaluation_statistics(
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]  # has no value
     """Every statistic of the trials; each is rewritten when trials or settings are."""
     found = lab.lab
-    for name in EVALUATION_STATISTICS:
-        result = built(
-            found, _recipe(found, name), lambda build: _statistic(found, build)
-        )
+    about = {} if has_evaluations(found) else {"empty": _EMPTY}
+    results = {
+        name: built(found, _recipe(found, name), lambda build: _statistic(found, build))
+        for name in EVALUATION_STATISTICS
+    }
+    for name, result in results.items():  # pictures need several of the tables
         shown = plots(_figures(found, name))
-        about = {} if has_evaluations(found) else {"empty": _EMPTY}
-        metadata = {**(result.metadata or {}), **shown, **about}
-        yield result._replace(metadata=metadata)
+        yield result._replace(metadata={**(result.metadata or {}), **shown, **about})
 
 
 def _recipe(lab: Lab, name: str) -> Recipe:
@@ -179,7 +179,24 @@ def _statistic(lab: Lab, build: Build) -> pl.DataFrame:
     return conform(rows, table(name)) if rows.width else empty(name)
 
 
+_PICTURES = {
+    "stats.success_rates": "model_comparison",
+    "stats.pass_at_k": "pass_at_k",
+    "stats.task_difficulty": "task_difficulty",
+    "stats.efficiency": "efficiency_scatter",
+    "stats.results_over_time": "learning_curves",
+}
+
+
 def _figures(lab: Lab, name: str) -> Iterator[str]:
-    """Plots of a table, of all sweeps together."""
-    del lab, name
-    yield from ()
+    """The picture of a table, of each sweep that the report shows."""
+    from run_assets.reports.evaluation_content import evaluation_of, shown_sweeps
+    from run_assets.reports.evaluation_figures import EVALUATION_PLOTS
+
+    if name not in _PICTURES:
+        return
+    for sweep_id in shown_sweeps(lab.lake.read(TRIALS)):
+        content = evaluation_of(sweep_id, lab.lake.read)
+        figure = EVALUATION_PLOTS[_PICTURES[name]](content)
+        if figure is not None:
+            yield figure.svg

@@ -130,7 +130,9 @@ _COLUMNS: dict[str, Column] = {
     "n_items": Column("BIGINT", "Items (tasks, or trials of them) that both have"),
     "n_clusters": Column("BIGINT", "Tasks that the items belong to"),
     "tokens_per_success": Column("DOUBLE", "Tokens of all trials, for each success"),
-    "tokens_ci_low": Column("DOUBLE", "Lower end of the interval of tokens_per_success"),
+    "tokens_ci_low": Column(
+        "DOUBLE", "Lower end of the interval of tokens_per_success"
+    ),
     "tokens_ci_high": Column(
         "DOUBLE", "Upper end of the interval of tokens_per_success"
     ),

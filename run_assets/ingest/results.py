@@ -141,7 +141,9 @@ class ResultIngest:
     def _extend(self, query: Query, facts: Facts, frames: Frames) -> Read:
         """Add rows with new ids; the last file is filled up first."""
         numbers = self._known(query)["parts"]
-        tail = [Part(query.target, one) for one in numbers[-1:] if self._has_room(query)]
+        tail = [
+            Part(query.target, one) for one in numbers[-1:] if self._has_room(query)
+        ]
         stored = [self.lake.read(query.target, tail)] if tail else []
         return self._exchange(query, facts, tail, chain(stored, frames))
 
@@ -183,7 +185,9 @@ class ResultIngest:
         gone = {part.number for part in old}
         n_stored = sum(self._rows_of(part) for part in old)
         new, n_written = self._write(query, facts, frames, self._free(query.target))
-        self._remember(query, facts, [*(one for one in numbers if one not in gone), *new])
+        self._remember(
+            query, facts, [*(one for one in numbers if one not in gone), *new]
+        )
         for part in old:
             self.lake.delete(part)
         n_new = n_written - n_stored if n_rows is None else n_rows
@@ -213,9 +217,7 @@ class ResultIngest:
                 one.result()
         return numbers, n_rows
 
-    def _put(
-        self, part: Part, frame: pl.DataFrame, query: Query, facts: Facts
-    ) -> None:
+    def _put(self, part: Part, frame: pl.DataFrame, query: Query, facts: Facts) -> None:
         digest = digest_of(query.digest, query.source, facts.token, part.number)
         self.lake.write(part, frame, digest=digest, code=query.digest)
 
@@ -225,7 +227,9 @@ class ResultIngest:
 
     def _parts(self, target: str) -> list[int]:
         rows = self.state.values()
-        return [part for one in rows if one["target"] == target for part in one["parts"]]
+        return [
+            part for one in rows if one["target"] == target for part in one["parts"]
+        ]
 
     def _free(self, target: str) -> int:
         """A number that no file of a table has."""

@@ -1,6 +1,5 @@
 """The result sources of a lab: which there are, what has changed, and their rows."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

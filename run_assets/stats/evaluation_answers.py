@@ -90,4 +90,15 @@ def evaluation_rows(
     return pl.concat(frames) if frames else pl.DataFrame()
 
 
+def rows_of_all(table: str, asked: Evaluations, trials: pl.DataFrame) -> pl.DataFrame:
+    """As ``evaluation_rows``, of all trials together and without ``sweep_id``.
+
+    Sweeps by themselves are not looked at.
+    """
+    everything = next(scopes(trials), None)
+    if everything is None:
+        return pl.DataFrame()
+    return EVALUATION_ANSWERS[table](asked, everything[1])
+
+
 EVALUATION_STATISTICS = (*EVALUATION_ANSWERS, "stats.trial_outliers")

@@ -67,9 +67,7 @@ def trial_costs(trials: pl.DataFrame, *, confidence: float = 0.95) -> pl.DataFra
     )
 
 
-def _row(
-    model: str, mine: pl.DataFrame, confidence: float, *, is_stopped: bool
-) -> Row:
+def _row(model: str, mine: pl.DataFrame, confidence: float, *, is_stopped: bool) -> Row:
     tokens = _per_success(mine, "total_tokens", confidence)
     cost = _per_success(mine, "cost", confidence)
     rates = cells(mine).select(pl.col("c") / pl.col("n"))["c"]
@@ -119,7 +117,10 @@ def _per_success(mine: pl.DataFrame, column: str, confidence: float) -> Ratio:
         .agg(pl.col(column).cast(pl.Float64).sum(), pl.col("is_success").sum())
         .sort(clusters)
     )
-    over, under = sums[column].to_numpy(), sums["is_success"].cast(pl.Float64).to_numpy()
+    over, under = (
+        sums[column].to_numpy(),
+        sums["is_success"].cast(pl.Float64).to_numpy(),
+    )
     return ratio_of_sums(over, under, confidence=confidence)
 
 

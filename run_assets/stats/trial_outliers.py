@@ -73,12 +73,12 @@ def _of(trials: pl.DataFrame, quantity: str) -> pl.DataFrame:
             .alias("robust_z")
         )
         .with_columns(
-            (
-                (value < pl.col("fence_low")) | (value > pl.col("fence_high"))
-            ).alias("is_beyond_fences"),
-            (pl.col("robust_z").abs() > Z_LIMIT).fill_null(value=False).alias(
-                "is_beyond_z"
+            ((value < pl.col("fence_low")) | (value > pl.col("fence_high"))).alias(
+                "is_beyond_fences"
             ),
+            (pl.col("robust_z").abs() > Z_LIMIT)
+            .fill_null(value=False)
+            .alias("is_beyond_z"),
         )
     )
     apart = pl.col("is_beyond_fences") | pl.col("is_beyond_z")

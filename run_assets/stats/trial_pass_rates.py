@@ -106,9 +106,7 @@ def _solved(trials: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _reason(
-    row: dict[str, object], stopped: dict[str, int], *, by_task: bool
-) -> str:
+def _reason(row: dict[str, object], stopped: dict[str, int], *, by_task: bool) -> str:
     if by_task:
         return f"no estimate: {STOPPED}"
     return stopped_note(stopped.get(str(row["model"]), 0), int(str(row["n_tasks"])))

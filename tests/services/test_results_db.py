@@ -102,7 +102,9 @@ def test_sqlite_gives_the_same_rows(database: str, tmp_path: Path) -> None:
     add_steps(database, STEPS_OF_TWO)
     sqlite_programs(tmp_path / "results.sqlite", STEPS_OF_TWO)
     here = Reading(tmp_path / "a", PROGRAMS)
-    there = Reading(tmp_path / "b", {**PROGRAMS, "path": str(tmp_path / "results.sqlite")})
+    there = Reading(
+        tmp_path / "b", {**PROGRAMS, "path": str(tmp_path / "results.sqlite")}
+    )
     here.refresh()
     there.refresh()
     # SQLite stores NaN as null
@@ -248,7 +250,9 @@ def test_rows_fill_files_of_bounded_size(
     reading = Reading(tmp_path, PROGRAMS)
     reading.refresh()
     assert sizes(reading) == [1000, 1000, 500]
-    execute(database, "insert into programs (value) select 1 from generate_series(1, 600)")
+    execute(
+        database, "insert into programs (value) select 1 from generate_series(1, 600)"
+    )
     assert reading.refresh() == [Read("fle", STEPS, 600, is_whole=False)]
     assert sizes(reading) == [1000, 1000, 1000, 100]
     assert reading.rows()["row_id"].to_list() == list(range(1, 3101))
