@@ -15,13 +15,13 @@ import yaml
 from dotenv import dotenv_values
 from pydantic import (
     BaseModel,
+    ConfigDict,
     Field,
     ValidationError,
     field_validator,
     model_validator,
 )
 
-from run_assets.config_base import Strict as _Strict
 from run_assets.config_evaluations import RESULTS_URL, Evaluations, WandbRunResults
 from run_assets.errors import NotFoundError, UsageError, did_you_mean
 
@@ -31,6 +31,10 @@ SECRETS = ("WANDB_API_KEY", "SKILLS_DB_PASSWORD")
 
 Aggregate = Literal["last", "mean", "max", "min", "median", "mean_last_10pct"]
 Statistic = Literal["iqm", "mean", "median", "optimality_gap"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class WandbFiles(_Strict):

@@ -5,9 +5,7 @@ A password never stands in the file: a database is named by an environment varia
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
-
-from run_assets.config_base import Strict
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 RESULTS_URL = "RUN_ASSETS_RESULTS_URL"
 
@@ -17,7 +15,11 @@ _Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")]
 
 
-class _Database(Strict):
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Database(_Strict):
     name: _Name | None = None
     """What the source is called in the tables; its kind where null."""
     path: str | None = None
@@ -52,7 +54,7 @@ class QueryResults(_Database):
         return self
 
 
-class WandbRunResults(Strict):
+class WandbRunResults(_Strict):
     """Runs of the configured W&B sources that are trials themselves."""
 
     kind: Literal["wandb_runs"]
@@ -77,7 +79,7 @@ ResultSource = Annotated[
 ]
 
 
-class SuccessRule(Strict):
+class SuccessRule(_Strict):
     """Which reward of a trial counts, and how much of it is a success."""
 
     reward: RewardKind = "final"
@@ -107,7 +109,7 @@ class TaskRule(SuccessRule):
     """Wildcard over names of tasks."""
 
 
-class Evaluations(Strict):
+class Evaluations(_Strict):
     """Trials of models on tasks."""
 
     sources: tuple[ResultSource, ...] = ()

@@ -36,8 +36,8 @@ TRIALS = "core.trials"
 RAW = ("raw.success_rules", "raw.trajectory_steps", "raw.trials", "raw.result_sources")
 EVALUATION_KEYS = frozenset(key(one.name) for one in EVALUATION_TABLES)
 _EMPTY = (
-    "No results: name a database under `evaluations.sources` in run_assets.yaml, or run "
-    "a sweep in this lab."
+    "No results: name a database under `evaluations.sources` in run_assets.yaml, "
+    "or run a sweep in this lab."
 )
 _DESCRIPTIONS = {
     "raw.success_rules": "One row per rule of the configuration: what a success is.",

@@ -22,6 +22,10 @@ from run_assets.reports.views import Cell, Column, Sentence, TableView, name
 
 Row = dict[str, Any]
 _NOTES_SHOWN = 6
+_NO_RANKING = (
+    "No ranking: the models have no task in common, or their trials were stopped at "
+    "the first success."
+)
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,7 @@ def _headline(content: EvaluationContent) -> Sentence:
         pl.col("measure") == "success", pl.col("rank").is_not_null()
     ).sort("rank", "model")
     if ranked.is_empty():
-        return (
-            "No ranking: the models have no task in common, or their trials were "
-            "stopped at the first success.",
-        )
+        return (_NO_RANKING,)
     best = ranked.row(0, named=True)
     rate = f"{_share(best['estimate'])} of trials succeed, mean over tasks"
     if ranked.height == 1:

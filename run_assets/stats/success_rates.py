@@ -1,4 +1,4 @@
-"""Success rates of models: Wilson intervals of cells, intervals over tasks of totals."""
+"""Success rates of models: Wilson intervals of cells, of totals those over tasks."""
 
 from math import sqrt
 

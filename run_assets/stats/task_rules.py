@@ -37,12 +37,12 @@ def rule_rows(
 
 
 def pattern_of(match: str) -> str:
-    """A wildcard (``*``, ``?``, ``[abc]``, ``[!abc]``) as an RE2 expression.
+    r"""A wildcard (``*``, ``?``, ``[abc]``, ``[!abc]``) as an RE2 expression.
 
-    As ``fnmatch``, with case; RE2 has no ``\\Z``, and the whole name has to match.
+    As ``fnmatch``, with case; RE2 has no ``\Z``, and the whole name has to match.
 
-    >>> pattern_of("iron_[!x]?.*")
-    '(?s)iron_[^x].\\\\..*'
+    >>> print(pattern_of("iron_[!x]?.*"))
+    (?s)iron_[^x].\..*
     """
     return "(?s)" + "".join(_pieces(match))
 

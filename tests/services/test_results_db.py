@@ -311,8 +311,12 @@ def test_a_select_without_what_is_needed_says_so(
         Reading(tmp_path, source).refresh()
 
 
-def test_two_rows_with_one_id_are_refused(database: str, tmp_path: Path) -> None:
-    text = "select 1 as id, 'a' as model, 'b' as task, n as trial from generate_series(0, 1) n"
+@pytest.mark.usefixtures("database")
+def test_two_rows_with_one_id_are_refused(tmp_path: Path) -> None:
+    text = (
+        "select 1 as id, 'a' as model, 'b' as task, n as trial "
+        "from generate_series(0, 1) n"
+    )
     with pytest.raises(ContractError, match="must be unique"):
         Reading(tmp_path, {"kind": "query", "trajectories": text}).refresh()
 
@@ -332,14 +336,17 @@ def test_nothing_can_be_written(database: str, tmp_path: Path) -> None:
 class TestUnreadable:
     """A database that cannot be read is an error, and never "no results"."""
 
-    def test_no_table(self, database: str, tmp_path: Path) -> None:
-        assert database
+    @pytest.mark.usefixtures("database")
+    def test_no_table(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match='"programs" does not exist'):
             Reading(tmp_path, PROGRAMS).refresh()
 
-    def test_a_fault_in_the_middle(self, database: str, tmp_path: Path) -> None:
-        text = "select n as id, 'a' as model, 'b' as task, 1 / (90000 - n) as trial from generate_series(1, 100000) n"
-        assert database
+    @pytest.mark.usefixtures("database")
+    def test_a_fault_in_the_middle(self, tmp_path: Path) -> None:
+        text = (
+            "select n as id, 'a' as model, 'b' as task, 1 / (90000 - n) as trial "
+            "from generate_series(1, 100000) n"
+        )
         reading = Reading(tmp_path, {"kind": "query", "trajectories": text})
         with pytest.raises(SourceError, match="division by zero"):
             reading.refresh()
@@ -396,7 +403,7 @@ class TestUnreadable:
         connection.close()
         text = "select m as model, k as task, n as trial, r as reward from t"
         source = {"kind": "query", "path": "x.sqlite", "trajectories": text}
-        with pytest.raises(SourceError, match="'reward' .* DOUBLE, got 'much'"):
+        with pytest.raises(SourceError, match=r"'reward' .* DOUBLE, got 'much'"):
             Reading(tmp_path, source).refresh()
 
 

@@ -129,7 +129,8 @@ def sqlite_programs(path: Path, steps: Sequence[Step]) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute(f"create table if not exists programs ({columns})")
         names = list(steps[0].row)
-        text = f"insert into programs ({', '.join(names)}) values ({', '.join('?' * len(names))})"
+        places = ", ".join("?" * len(names))
+        text = f"insert into programs ({', '.join(names)}) values ({places})"
         connection.executemany(text, [tuple(one.row.values()) for one in steps])
     connection.close()
 
