@@ -189,14 +189,15 @@ _PICTURES = {
 
 
 def _figures(lab: Lab, name: str) -> Iterator[str]:
-    """The picture of a table, of each sweep that the report shows."""
+    """The picture of a table, of the newest sweep."""
     from run_assets.reports.evaluation_content import evaluation_of, shown_sweeps
     from run_assets.reports.evaluation_figures import EVALUATION_PLOTS
 
     if name not in _PICTURES:
         return
-    for sweep_id in shown_sweeps(lab.lake.read(TRIALS)):
-        content = evaluation_of(sweep_id, lab.lake.read)
-        figure = EVALUATION_PLOTS[_PICTURES[name]](content)
-        if figure is not None:
-            yield figure.svg
+    newest = next(shown_sweeps(lab.lake.read(TRIALS)), None)
+    if newest is None:
+        return
+    figure = EVALUATION_PLOTS[_PICTURES[name]](evaluation_of(newest, lab.lake.read))
+    if figure is not None:
+        yield figure.svg

@@ -15,6 +15,8 @@ import polars as pl
 import pytest
 import yaml
 
+from run_assets.assets.evaluations import RAW
+from run_assets.assets.results import key
 from run_assets.cli.app import run
 from run_assets.config import load_config, origins
 from run_assets.contracts.tables import TABLES
@@ -271,34 +273,9 @@ def test_what_others_call_it_is_on_the_page(word: str) -> None:
 # --- what changes, and what must not --------------------------------------------------
 
 
-def test_new_results_rebuild_only_what_depends_on_them(tmp_path: Path) -> None:
-    lab = evaluation_lab(tmp_path)
-    lab.refresh()
-    sqlite_programs(
-        tmp_path / "results.sqlite", [Step(999, "gpt-4o", "unbounded", 0, 5.0)]
-    )
-    before = {
-        part.table: lab.lake.header(part)
-        for name in TABLES
-        for part in lab.lake.parts(name)
-    }
-    read = lab.refresh()
-    assert read.results == ("fle",)
-    changed = {
-        part.table
-        for name in TABLES
-        for part in lab.lake.parts(name)
-        if lab.lake.header(part) != before.get(name)
-    }
-    assert changed >= {"core.trials", "stats.success_rates", "raw.trajectory_steps"}
-    assert not {one for one in changed if one.startswith(("raw.runs", "derived."))}
-    newest = lab.table("core.trials").filter(version="999").collect()
-    assert newest["is_success"].to_list() == [True]
-
-
 @pytest.fixture
 def bare(tmp_path: Path) -> Lab:
-    return make_lab(tmp_path, 0)
+    return make_lab(tmp_path, 1)
 
 
 def test_a_lab_without_results_is_asked_nothing(bare: Lab) -> None:
@@ -316,7 +293,7 @@ def test_assets_of_a_lab_without_results_explain_themselves(bare: Lab) -> None:
     job = build_definitions(bare).resolve_job_def("refresh")
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(
-            instance=instance, asset_selection=[dg.AssetKey(["raw", "trials"])]
+            instance=instance, asset_selection=[key(name) for name in RAW]
         )
     (event, *_) = result.get_asset_materialization_events()
     metadata = event.step_materialization_data.materialization.metadata
@@ -338,7 +315,7 @@ def unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     url = f"postgresql://me:{CANARY}@127.0.0.1:1/results"
     monkeypatch.setenv("RUN_ASSETS_RESULTS_URL", url)
     source = {"kind": "programs", "name": "fle"}
-    make_lab(tmp_path, 0, evaluations={"sources": [source]})
+    make_lab(tmp_path, 1, evaluations={"sources": [source]})
     return open_lab(tmp_path)
 
 
@@ -353,7 +330,7 @@ def test_no_secret_reaches_dagster(unreachable: Lab) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(
             instance=instance,
-            asset_selection=[dg.AssetKey(["raw", "trials"])],
+            asset_selection=[key(name) for name in RAW],
             raise_on_error=False,
         )
         logged = [str(one) for one in instance.all_logs(result.run_id)]
@@ -372,3 +349,26 @@ def test_local_only_asks_no_server(unreachable: Lab) -> None:
     selection = Selection(local_only=True)
     plan = plan_refresh(unreachable, now=datetime.now(UTC), selection=selection)
     assert plan.results == ()
+
+
+def test_new_results_rebuild_only_what_depends_on_them(lab: Lab) -> None:
+    """The last test: the lab of the others grows by a trial."""
+    file = lab.config.root / "results.sqlite"
+    sqlite_programs(file, [Step(999, "gpt-4o", "unbounded", 0, 5.0)])
+    before = {
+        part.table: lab.lake.header(part)
+        for name in TABLES
+        for part in lab.lake.parts(name)
+    }
+    read = lab.refresh()
+    assert read.results == ("fle",)
+    changed = {
+        part.table
+        for name in TABLES
+        for part in lab.lake.parts(name)
+        if lab.lake.header(part) != before.get(name)
+    }
+    assert changed >= {"core.trials", "stats.success_rates", "raw.trajectory_steps"}
+    assert not {one for one in changed if one.startswith(("raw.runs", "derived."))}
+    newest = lab.table("core.trials").filter(version="999").collect()
+    assert newest["is_success"].to_list() == [True]
