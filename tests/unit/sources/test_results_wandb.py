@@ -2,14 +2,16 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from run_assets.config_evaluations import WandbRunResults
 from run_assets.contracts.tables import table
+from run_assets.ingest.results import Read, ResultIngest
 from run_assets.sources.results_wandb import trials_of_runs
-from run_assets.store.lake import conform, schema_of
+from run_assets.store.lake import Lake, Part, conform, schema_of
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 SOURCE = WandbRunResults(
@@ -78,3 +80,22 @@ def test_runs_without_model_or_task_and_of_other_projects_are_no_trials() -> Non
     source = SOURCE.model_copy(update={"project": "lab/maze"})
     found = trials(other, unnamed, deleted, run(3), source=source)
     assert found["version"].to_list() == ["lab/maze/r3"]
+
+
+def test_runs_are_taken_again_only_when_some_have_changed(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+
+    def store(*runs: dict[str, Any]) -> None:
+        frame = pl.DataFrame(list(runs), schema=schema_of(table("raw.runs")))
+        part = Part("raw.runs", 0, "lab--maze", "2026-01-02")
+        lake.write(part, frame, digest=str(len(runs)))
+
+    def take() -> Read | None:
+        return ResultIngest(lake, START, lambda *_: None).read_runs(SOURCE)
+
+    store(run(0), run(1))
+    assert take() == Read("wandb_runs", "raw.trials", 2, is_whole=True)
+    assert take() is None
+    store(run(0), run(1), run(2))
+    assert take() == Read("wandb_runs", "raw.trials", 3, is_whole=True)
+    assert lake.read("raw.trials")["trial"].to_list() == [0, 1, 2]
