@@ -26,6 +26,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/wandb_files.py
 	$(BIN)/python benchmarks/refresh.py
 	$(BIN)/python benchmarks/wandb_api.py
+	$(BIN)/python benchmarks/results_db.py
 	$(BIN)/python benchmarks/statistics.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/family_wise_error.py

@@ -12,6 +12,7 @@ _LAYOUTS = {
     "single": "one parquet file",
     "runs": "parquet by project and day",
     "points": "parquet by project and day; very long runs span several files",
+    "batches": "parquet files in the order in which rows were read",
     "view": "a view; nothing is stored",
     "none": "only in `warehouse.duckdb`",
 }

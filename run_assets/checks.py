@@ -12,6 +12,7 @@ from run_assets.assets.results import key
 from run_assets.contracts.tables import TABLES, Table, table
 from run_assets.errors import ContractError, SourceError
 from run_assets.ingest import damaged_rows, read_state
+from run_assets.ingest.results import TARGETS
 from run_assets.lab import Lab
 from run_assets.refresh import read_stamp
 from run_assets.reports.markdown import inline
@@ -39,6 +40,8 @@ def checks() -> list[dg.AssetChecksDefinition]:
         answered,
         intervals,
         counts,
+        results_stored,
+        trials_counted,
     ]
 
 
@@ -245,6 +248,37 @@ def counts(lab: LabResource) -> dg.AssetCheckResult:
     estimates = lab.lab.lake.read("stats.interval_estimates")
     bad = consistency.miscounted(estimates, lab.lab.lake.read("stats.scores"))
     return _result(bad, {"estimates": estimates.height})
+
+
+@dg.asset_check(
+    asset=key("raw.result_sources"),
+    description="Every row that a result source counts is stored.",
+)
+def results_stored(lab: LabResource) -> dg.AssetCheckResult:
+    """Row counts against the databases, as they were when last read."""
+    lake = lab.lab.lake
+    state = lake.read("raw.result_sources")
+    stored = [
+        lake.scan(target)
+        .group_by("source")
+        .agg(pl.len().alias("rows"))
+        .collect()
+        .with_columns(target=pl.lit(target))
+        for target in TARGETS
+    ]
+    bad = consistency.uncounted_rows(state, pl.concat(stored))
+    return _result(bad, {"sources": state["source"].n_unique()})
+
+
+@dg.asset_check(
+    asset=key("stats.success_rates"),
+    description="Every trial with an outcome is in the rate of its model.",
+)
+def trials_counted(lab: LabResource) -> dg.AssetCheckResult:
+    """No statistic of trials leaves a model or trials out in silence."""
+    rates = lab.lab.lake.read("stats.success_rates")
+    bad = consistency.uncounted_trials(rates, lab.lab.lake.read("core.trials"))
+    return _result(bad, {"models": rates["model"].n_unique()})
 
 
 def _asked(

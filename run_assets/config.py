@@ -22,11 +22,12 @@ from pydantic import (
     model_validator,
 )
 
+from run_assets.config_evaluations import RESULTS_URL, Evaluations, WandbRunResults
 from run_assets.errors import NotFoundError, UsageError, did_you_mean
 
 FILE_NAME = "run_assets.yaml"
 PREFIX = "RUN_ASSETS_"
-SECRETS = ("WANDB_API_KEY",)
+SECRETS = ("WANDB_API_KEY", "SKILLS_DB_PASSWORD")
 
 Aggregate = Literal["last", "mean", "max", "min", "median", "mean_last_10pct"]
 Statistic = Literal["iqm", "mean", "median", "optimality_gap"]
@@ -255,6 +256,7 @@ class Config(_Strict):
     analyses: tuple[Analysis, ...] = ()
     rewards: Rewards = Rewards()
     diagnostics: Diagnostics = Diagnostics()
+    evaluations: Evaluations = Evaluations()
     publish: Publish = Publish()
     schedule: Schedule = Schedule()
 
@@ -377,17 +379,17 @@ def origins(
         Origin(key, _shown(value), _origin_of(key, layers))
         for key, value in _flat(config.model_dump(mode="json"))
     ]
-    environment = _environment(file.parent)
+    environment = environment_of(file.parent)
     secrets = [
         Origin(name, "****", f"environment {name}")
-        for name in SECRETS
+        for name in (*SECRETS, *_connections(config))
         if environment.get(name)
     ]
     return rows + secrets
 
 
 def _layers(file: Path, flags: Mapping[str, Any]) -> list[_Layer]:
-    environment = _environment(file.parent)
+    environment = environment_of(file.parent)
     layers = [
         _Layer("flag", _nested(key.split("."), value)) for key, value in flags.items()
     ]
@@ -407,7 +409,15 @@ def _layers(file: Path, flags: Mapping[str, Any]) -> list[_Layer]:
     return [*layers, _Layer(str(file), _read(file))]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _connections(config: Config) -> list[str]:
+    """Variables that hold the addresses of databases, passwords included."""
+    sources = config.evaluations.sources
+    named = [one for one in sources if not isinstance(one, WandbRunResults)]
+    return sorted({RESULTS_URL, *(one.connection for one in named)})
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """The environment of a lab: what ``.env`` says, and what is set, which wins."""
     given = {**dotenv_values(folder / ".env"), **os.environ}
     return {name: value for name, value in given.items() if value}
 

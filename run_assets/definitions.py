@@ -8,6 +8,7 @@ from dagster_duckdb import DuckDBResource
 from run_assets.assets import (
     derived,
     diagnostics,
+    evaluations,
     published,
     raw,
     reports,
@@ -38,7 +39,15 @@ def build_definitions(
             raw.sync_state,
             *warehouse.model_assets(),
             *dg.load_assets_from_modules(
-                [derived, stats, diagnostics, rewards, reports, published]
+                [
+                    derived,
+                    evaluations,
+                    stats,
+                    diagnostics,
+                    rewards,
+                    reports,
+                    published,
+                ]
             ),
         ],
         asset_checks=[*checks(), diagnostics.diagnosis],

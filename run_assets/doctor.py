@@ -151,11 +151,15 @@ def _dagster_files(lab: Lab) -> Verdict:
 
 def _sources(lab: Lab) -> Verdict:
     from run_assets.refresh import Selection, plan_refresh
+    from run_assets.sources.results import has_results
 
-    if not lab.config.sources:
+    if not lab.config.sources and not has_results(lab.config):
         return Verdict("bad", "none; add one to run_assets.yaml")
-    changes = plan_refresh(lab, now=datetime.now(UTC), selection=Selection()).changes
-    return Verdict("good", f"{len(changes)} runs are new or have changed")
+    plan = plan_refresh(lab, now=datetime.now(UTC), selection=Selection())
+    changed = f"{len(plan.changes)} runs are new or have changed"
+    if plan.results:
+        changed += f", and results in {len(plan.results)} tables"
+    return Verdict("good", changed)
 
 
 def _damaged(lab: Lab) -> Verdict:

@@ -97,7 +97,7 @@ def _requested(lab: Lab) -> dg.RunRequest | dg.SkipReason:
     except errors.TryAgainError as error:
         return dg.SkipReason(str(error))
     plan.asked.close()
-    if plan.changes or not is_built(lab):
+    if not plan.is_empty or not is_built(lab):
         return dg.RunRequest()
     since = (read_stamp(lab) or {}).get("refreshed_at")
     write_stamp(lab, now, is_whole=True)
@@ -116,6 +116,13 @@ def run_config(selection: Selection) -> dict[str, Any]:
     return {"ops": {"raw_runs": {"config": given}}} if given else {}
 
 
+def evaluation_config(selection: Selection) -> dict[str, Any]:
+    """The run config of reading result sources, which know no project and no day."""
+    options = {"reread": selection.reread, "local_only": selection.local_only}
+    given = {name: value for name, value in options.items() if value}
+    return {"raw_results": {"config": given}} if given else {}
+
+
 def run_in_process(lab: Lab, selection: Selection) -> str:
     """Run the refresh in this process, recorded in the lab's Dagster.
 
@@ -128,14 +135,22 @@ def run_in_process(lab: Lab, selection: Selection) -> str:
         RunAssetsError: One of its classes, where every failed step ended with it.
         KeyboardInterrupt: Somebody interrupted a step.
     """
+    from run_assets.assets.evaluations import EVALUATION_KEYS, has_evaluations
     from run_assets.definitions import build_definitions
 
     definitions = build_definitions(lab)
     job = definitions.resolve_job_def("refresh")
+    config = run_config(selection)
+    chosen = None
+    if has_evaluations(lab):
+        config["ops"] = {**config.get("ops", {}), **evaluation_config(selection)}
+    else:  # nothing there costs nothing
+        chosen = sorted(job.asset_layer.selected_asset_keys - EVALUATION_KEYS)
     with recorded(lab.config.root) as instance:
         result = job.execute_in_process(
             instance=instance,
-            run_config={**run_config(selection), **_SILENT},
+            asset_selection=chosen,
+            run_config={**config, **_SILENT},
             tags={PID_TAG: str(os.getpid())},
             raise_on_error=False,
         )

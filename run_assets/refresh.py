@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from run_assets.sources.changes import Asked
+    from run_assets.sources.results import ChangedResults
 
 STAMP = "last_refresh.json"
 
@@ -76,10 +77,17 @@ class Plan:
     Attributes:
         changes: The runs, each with the reason.
         asked: The servers that were asked, and can be asked for these runs.
+        results: Tables of result sources that have changed.
     """
 
     changes: tuple[ChangedRun, ...]
     asked: "Asked"
+    results: "tuple[ChangedResults, ...]" = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """There is nothing to read."""
+        return not (self.changes or self.results)
 
 
 class Damage(NamedTuple):
@@ -105,12 +113,14 @@ class Refreshed:
         is_unchanged: Nothing had to be read or built.
         damaged: What could not be read, whole or in part.
         dagster_run_id: The run in Dagster; ``None`` where none was needed.
+        results: Names of the result sources that were read.
     """
 
     changes: tuple[ChangedRun, ...]
     is_unchanged: bool
     damaged: tuple[Damage, ...]
     dagster_run_id: str | None = None
+    results: tuple[str, ...] = ()
 
 
 def plan_refresh(lab: Lab, *, now: datetime, selection: Selection) -> Plan:
@@ -136,7 +146,25 @@ def plan_refresh(lab: Lab, *, now: datetime, selection: Selection) -> Plan:
             if (place := places.get(change.run_path))
             and place.partition in selection.partitions
         ]
-    return Plan(tuple(changes), asked)
+    results = plan_results(
+        lab, reread=selection.reread, local_only=selection.local_only
+    )
+    return Plan(tuple(changes), asked, results)
+
+
+def plan_results(
+    lab: Lab, *, reread: bool, local_only: bool
+) -> "tuple[ChangedResults, ...]":
+    """Ask every result source what has changed; nothing where there is none."""
+    from run_assets.sources.results import changed_results, has_results
+
+    if not has_results(lab.config):
+        return ()
+    from run_assets.ingest.results import read_result_state
+
+    state = read_result_state(lab.lake)
+    found = changed_results(lab.config, state, reread=reread, local_only=local_only)
+    return tuple(found)
 
 
 def _reread(
@@ -165,7 +193,7 @@ def refresh(
     with lake_lock(lab.config.data_path):
         lab.lake.sweep()
         plan = plan_refresh(lab, now=now, selection=selection)
-        if not plan.changes and is_built(lab):
+        if plan.is_empty and is_built(lab):
             write_stamp(lab, now, is_whole=_asks_all(lab, selection))
             return Refreshed((), is_unchanged=True, damaged=damaged(lab))
         from run_assets.jobs import run_in_process
@@ -181,6 +209,7 @@ def refresh(
             is_unchanged=False,
             damaged=damaged(lab),
             dagster_run_id=run_id,
+            results=tuple(dict.fromkeys(one.database.name for one in plan.results)),
         )
 
 

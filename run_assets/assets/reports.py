@@ -23,6 +23,12 @@ from run_assets.reports.content import (
     ReportContent,
     changes_since,
 )
+from run_assets.reports.evaluation_content import (
+    EVALUATION_TABLES,
+    EvaluationContent,
+    evaluation_of,
+    shown_sweeps,
+)
 from run_assets.resources import LabResource
 
 INPUTS = (
@@ -32,6 +38,7 @@ INPUTS = (
     *ANALYSIS_TABLES,
     "derived.curve_grids",
     "derived.metric_curves",
+    *EVALUATION_TABLES,
 )
 
 
@@ -64,7 +71,8 @@ def report(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
             "summary": dg.MetadataValue.md((latest / "report.md").read_text("utf-8")),
             **plots(
                 file.read_text(encoding="utf-8")
-                for file in sorted((latest / "figures").glob("*-interval_plot.svg"))
+                for kind in ("interval_plot", "model_comparison")
+                for file in sorted((latest / "figures").glob(f"*-{kind}.svg"))
             ),
         }
     )
@@ -131,7 +139,13 @@ def report_content(
             warehouse=str(lab.warehouse),
         ),
         generated_at=now,
+        evaluations=_evaluations(lab),
     )
+
+
+def _evaluations(lab: Lab) -> tuple[EvaluationContent, ...]:
+    sweeps = shown_sweeps(lab.lake.read("core.trials"))
+    return tuple(evaluation_of(one, lab.lake.read) for one in sweeps)
 
 
 def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:

@@ -12,6 +12,7 @@ from run_assets.cli import (
     comparing,
     data,
     diagnosis,
+    evals,
     labs,
     publishing,
     rewards,
@@ -46,6 +47,7 @@ publishing.register(app)
 rewards.register(app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
+app.add_typer(evals.app, name="evals", help="Trials of models on tasks.")
 app.add_typer(labs.config_app, name="config", help="The configuration.")
 
 

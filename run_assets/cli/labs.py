@@ -203,12 +203,14 @@ def _plan(given: Session, lab: "Lab", selection: "Selection", form: Format) -> N
 
     from run_assets.refresh import is_built, plan_refresh
 
-    changes = plan_refresh(lab, now=datetime.now(UTC), selection=selection).changes
+    plan = plan_refresh(lab, now=datetime.now(UTC), selection=selection)
+    changes = plan.changes
     rows = [(one.run_path, one.reason, one.locations[0].name) for one in changes]
+    rows += [(one.query.target, "results", one.database.name) for one in plan.results]
     schema = {"run_path": pl.String, "reason": pl.String, "location": pl.String}
     write(pl.DataFrame(rows, schema, orient="row"), form)
     given.note(f"{_runs(len(changes))} would be read; nothing was written")
-    if not changes and not is_built(lab):
+    if plan.is_empty and not is_built(lab):
         given.note("tables would be rebuilt: code, config or files differ since")
 
 
@@ -217,6 +219,8 @@ def _tell(given: Session, lab: "Lab", result: "Refreshed") -> None:
         given.note("nothing has changed since the last refresh")
         return
     given.note(f"{_runs(len(result.changes))} read")
+    if result.results:
+        given.note(f"results read: {', '.join(result.results)}")
     given.note(f"report  {lab.reports / 'latest' / 'report.html'}")
     given.note(f"DuckDB  {lab.warehouse}")
 

@@ -4,17 +4,15 @@ A question starts from an analysis of the configuration, or from nothing; what i
 on the command line replaces its settings. Nothing is stored.
 """
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from run_assets.cli.output import FormatOption, write
-from run_assets.cli.session import EVERYWHERE, Session, session
+from run_assets.cli.questions import asking
+from run_assets.cli.session import EVERYWHERE, Session
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,36 +94,7 @@ class Question:
         return {key: value for key, value in keys.items() if value is not None}
 
 
-Command = Callable[..., None]
-
-
-def _asking(command: Command) -> Command:
-    """A command that also takes the options of a ``Question``."""
-    own = inspect.signature(command).parameters
-    hints = get_type_hints(Question, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=one.default,
-            annotation=hints[one.name],
-        )
-        for one in fields(Question)
-    ]
-    context = inspect.Parameter(
-        "context", inspect.Parameter.POSITIONAL_ONLY, annotation=typer.Context
-    )
-    rest = [own[name] for name in own if name not in ("given", "question")]
-
-    @functools.wraps(command)
-    def asked(context: typer.Context, **options: Any) -> None:
-        question = Question(**{one.name: options.pop(one.name) for one in shared})
-        command(session(context), question, **options)
-
-    parameters = [context, *shared, *rest]
-    asked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Typer reads it
-    asked.__annotations__ = {one.name: one.annotation for one in parameters}
-    return asked
+_asking = asking(Question)
 
 
 @app.command("iqm", epilog=EVERYWHERE)

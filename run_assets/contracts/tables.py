@@ -4,13 +4,10 @@ What a column means is in ``columns``. A contract feeds the parquet schema, the 
 before a file is published, the comments in ``warehouse.duckdb`` and ``docs/tables``.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Any, Literal
-
-from run_assets.contracts.columns import COLUMNS, Column
+from run_assets.contracts.columns import Column
+from run_assets.contracts.evaluations import EVALUATION_TABLES
+from run_assets.contracts.table import Table
+from run_assets.contracts.table import declared as _table
 from run_assets.errors import NotFoundError, did_you_mean
 
 SCHEMAS: dict[str, str] = {
@@ -23,76 +20,6 @@ SCHEMAS: dict[str, str] = {
     "diagnostics": "what went well or wrong in each run, with evidence",
     "published": "what left the project",
 }
-
-# "single": one file. "runs": one file for the runs of a part, whatever their length.
-# "points": as "runs", but the rows of a very long run are spread over several parts.
-# "view": nothing is stored. "none": it lives outside the lake.
-Layout = Literal["single", "runs", "points", "view", "none"]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The promise that a table makes.
-
-    Attributes:
-        name: Address, ``schema.table``.
-        grain: What one row is.
-        key: Columns that are unique together and never null.
-        columns: Names in order.
-        layout: How it lies in the lake.
-        sort: Order of the rows in a file; the key where empty.
-        is_bulk: It is a view over the lake in ``warehouse.duckdb``, not a copy.
-        own_columns: Columns that mean something else here than everywhere.
-    """
-
-    name: str
-    grain: str
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-    layout: Layout
-    sort: tuple[str, ...] = ()
-    is_bulk: bool = False
-    own_columns: Mapping[str, Column] = field(default_factory=dict)
-
-    @property
-    def schema(self) -> str:
-        """The first half of the address."""
-        return self.name.partition(".")[0]
-
-    @property
-    def is_partitioned(self) -> bool:
-        """It lies in parts by project and day."""
-        return self.layout in ("runs", "points")
-
-    def column(self, name: str) -> Column:
-        """Type and meaning of one of its columns."""
-        return self.own_columns.get(name) or COLUMNS[name]
-
-    @property
-    def types(self) -> dict[str, str]:
-        """DuckDB type of each column, in order."""
-        return {name: self.column(name).type for name in self.columns}
-
-    @property
-    def digest(self) -> str:
-        """Changes when a file written under the old promise no longer keeps it."""
-        promise = [
-            self.name,
-            self.key,
-            self.layout,
-            self.sort,
-            list(self.types.items()),
-        ]
-        return sha256(json.dumps(promise).encode()).hexdigest()[:16]
-
-
-def _table(
-    name: str, grain: str, key: str, columns: str, layout: Layout, **more: Any
-) -> Table:
-    return Table(
-        name, grain, tuple(key.split()), tuple(columns.split()), layout, **more
-    )
-
 
 _RUN = """
     run_path entity project run_id run_name run_group job_type tags notes run_state
@@ -468,7 +395,13 @@ _ALL = (
     ),
 )
 
-TABLES: dict[str, Table] = {table.name: table for table in _ALL}
+_PLACES = {name: place for place, name in enumerate(SCHEMAS)}
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in sorted(
+        (*_ALL, *EVALUATION_TABLES), key=lambda one: _PLACES[one.schema]
+    )
+}
 
 
 def table(name: str) -> Table:

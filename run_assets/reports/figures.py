@@ -21,6 +21,7 @@ from run_assets.reports.drawing import (
     side_by_side,
 )
 from run_assets.reports.efficiency_figure import sample_efficiency
+from run_assets.reports.evaluation_figures import evaluation_figures
 from run_assets.reports.figure import (
     MAX_GROUPS,
     MAX_ROWS,
@@ -51,7 +52,10 @@ STATISTIC_NAMES = {
 def figures(content: ReportContent) -> dict[str, Figure]:
     """All plots of a report by name, in the order in which they appear."""
     found = [plot for one in content.analyses for plot in _of_analysis(one)]
-    return {one.name: one for one in found}
+    named = {one.name: one for one in found}
+    for evaluation in content.evaluations:
+        named |= evaluation_figures(evaluation)
+    return named
 
 
 def _of_analysis(analysis: AnalysisContent) -> list[Figure]:

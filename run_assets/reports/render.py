@@ -48,7 +48,14 @@ def render_html(content: ReportContent, drawn: Mapping[str, Figure]) -> str:
         report = report_view(content, max_rows)
         sections = zip(report.analyses, plots, strict=True)
         page = template.render(
-            report=report, sections=list(sections), shown=shown, palette=palette
+            report=report,
+            sections=list(sections),
+            evaluations=[
+                (one, [plot for plot in drawn.values() if plot.analysis == one.name])
+                for one in report.evaluations
+            ],
+            shown=shown,
+            palette=palette,
         )
         if len(page.encode()) < MAX_HTML_BYTES:
             break

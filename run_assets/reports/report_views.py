@@ -16,6 +16,7 @@ from run_assets.reports.analysis_views import (
     moved_estimates,
 )
 from run_assets.reports.content import AnalysisContent, Changes, ReportContent
+from run_assets.reports.evaluation_views import EvaluationView, evaluation_view
 from run_assets.reports.text import (
     NOTHING,
     count,
@@ -39,6 +40,16 @@ _ADDRESSES = (
     ("Learning curves", "derived.metric_curves"),
     ("Runs", "marts.runs"),
     ("What was read from where", "raw.sync_state"),
+)
+_TRIAL_ADDRESSES = (
+    ("Trials", "core.trials"),
+    ("Success rates", "stats.success_rates"),
+    ("pass@k and pass^k", "stats.pass_at_k"),
+    ("Models compared", "stats.model_comparisons"),
+    ("What a success costs", "stats.efficiency"),
+    ("Ranks of the models", "stats.leaderboard"),
+    ("Tasks", "stats.task_difficulty"),
+    ("Results over time", "stats.results_over_time"),
 )
 _NO_RUNS = (
     "No run has been read. Add a folder or a project under sources in "
@@ -81,6 +92,7 @@ class ReportView:
         addresses: What is in which table.
         warehouse: Where the tables are.
         query: An SQL query to start from.
+        evaluations: Trials of models on tasks; often none.
     """
 
     title: Sentence
@@ -97,6 +109,7 @@ class ReportView:
     addresses: tuple[tuple[str, str], ...]
     warehouse: Name
     query: str
+    evaluations: tuple[EvaluationView, ...]
 
 
 def report_view(content: ReportContent, max_rows: int) -> ReportView:
@@ -121,9 +134,12 @@ def report_view(content: ReportContent, max_rows: int) -> ReportView:
         damaged=_damaged(content.sync_state, max_rows),
         files_note=_files_note(content.sync_state),
         provenance=_provenance(content),
-        addresses=_ADDRESSES,
+        addresses=(*_ADDRESSES, *(_TRIAL_ADDRESSES if content.evaluations else ())),
         warehouse=name(content.provenance.warehouse, 200),
         query=_query(content.analyses),
+        evaluations=tuple(
+            evaluation_view(one, max_rows) for one in content.evaluations
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from run_assets.reports.content import (
     ReportContent,
     question,
 )
+from run_assets.reports.evaluation_content import EVALUATION_TABLES, EvaluationContent
 from run_assets.reports.verdicts import verdict
 
 
@@ -27,9 +28,14 @@ def render_json(content: ReportContent) -> str:
     non_finite = {path: repr(value) for path, value in _non_finite(report, "")}
     report["has_non_finite"] = bool(non_finite)
     report["non_finite"] = non_finite
+    return plain_json(report)
+
+
+def plain_json(document: Any) -> str:
+    """Valid JSON with sorted keys; what is not finite is null."""
     return (
         json.dumps(
-            _plain(report),
+            _plain(document),
             sort_keys=True,
             indent=1,
             ensure_ascii=True,
@@ -56,6 +62,7 @@ def _twin(content: ReportContent) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "generated_at": content.generated_at,
         "analyses": [_analysis_twin(one, content) for one in content.analyses],
+        "evaluations": [_evaluation_twin(one) for one in content.evaluations],
         "changes": {
             "since": changes.since,
             "new": changes.new,
@@ -104,6 +111,19 @@ def _analysis_twin(analysis: AnalysisContent, content: ReportContent) -> dict[st
         "optimality_gaps": analysis.optimality_gaps.to_dicts(),
         "scores": analysis.scores.to_dicts(),
         "learning_curves": _curve_twins(analysis),
+    }
+
+
+def _evaluation_twin(content: EvaluationContent) -> dict[str, Any]:
+    """Every table but the trials themselves, which are in the warehouse."""
+    names = [name.partition(".")[2] for name in EVALUATION_TABLES]
+    return {
+        "sweep_id": content.sweep_id,
+        **{
+            name: getattr(content, name).to_dicts()
+            for name in names
+            if name != "trials"
+        },
     }
 
 

@@ -15,6 +15,13 @@ INTERVALS: Mapping[str, tuple[str, str, str]] = {
     "stats.sample_efficiency": ("estimate", "ci_low", "ci_high"),
     "stats.rank_stability": ("rank", "rank_low", "rank_high"),
     "stats.optimality_gaps": ("gap", "ci_low", "ci_high"),
+    "stats.success_rates": ("estimate", "ci_low", "ci_high"),
+    "stats.pass_at_k": ("estimate", "ci_low", "ci_high"),
+    "stats.model_comparisons": ("estimate", "ci_low", "ci_high"),
+    "stats.task_difficulty": ("success_rate", "ci_low", "ci_high"),
+    "stats.efficiency": ("tokens_per_success", "tokens_ci_low", "tokens_ci_high"),
+    "stats.leaderboard": ("rank", "rank_low", "rank_high"),
+    "stats.results_over_time": ("success_rate", "ci_low", "ci_high"),
 }
 """Estimate and ends of the interval in each table."""
 
@@ -63,6 +70,41 @@ def miscounted(estimates: pl.DataFrame, scores: pl.DataFrame) -> dict[str, str]:
     return {
         _named(row, [*keys, "statistic"]): f"n_runs {row['n_runs']}, n_tasks "
         f"{row['n_tasks']}; stats.scores has {row['runs']} and {row['tasks']}"
+        for row in wrong.iter_rows(named=True)
+    }
+
+
+def uncounted_rows(state: pl.DataFrame, stored: pl.DataFrame) -> dict[str, str]:
+    """Result sources of which more or fewer rows are stored than they count.
+
+    Args:
+        state: ``raw.result_sources``.
+        stored: Rows by ``source`` and ``target``, in ``rows``.
+    """
+    both = state.join(stored, on=["source", "target"], how="left")
+    wrong = both.filter(pl.col("row_count") != pl.col("rows").fill_null(0))
+    return {
+        f"{row['source']}: {row['target']}": f"{row['row_count']} rows, "
+        f"{row['rows'] or 0} stored"
+        for row in wrong.iter_rows(named=True)
+    }
+
+
+def uncounted_trials(rates: pl.DataFrame, trials: pl.DataFrame) -> dict[str, str]:
+    """Models whose rate is not of all of their trials with an outcome.
+
+    Args:
+        rates: ``stats.success_rates``.
+        trials: ``core.trials``.
+    """
+    totals = rates.filter(sweep_id="*", task="*").select("model", "n_trials")
+    known = trials.filter(pl.col("is_success").is_not_null())
+    counted = known.group_by("model").agg(pl.len().cast(pl.Int64).alias("n"))
+    both = totals.join(counted, on="model", how="full", coalesce=True)
+    wrong = both.filter(pl.col("n_trials").ne_missing(pl.col("n"))).sort("model")
+    return {
+        row["model"]: f"{row['n'] or 0} trials have an outcome, the rate is of "
+        f"{row['n_trials'] or 0}"
         for row in wrong.iter_rows(named=True)
     }
 

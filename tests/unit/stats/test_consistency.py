@@ -3,6 +3,7 @@
 import polars as pl
 
 from run_assets.stats import consistency
+from tests.support.trials import trials_of
 
 ESTIMATES = pl.DataFrame(
     {
@@ -69,3 +70,31 @@ def test_an_analysis_without_rows_or_scores_is_named() -> None:
     found = consistency.scoreless(missing, ["duel", "other"])
     assert found["duel"].startswith("none of its 4 runs has a finite score")
     assert found["other"].startswith("no run is admitted")
+
+
+def test_rows_that_were_lost_or_doubled_are_named() -> None:
+    state = pl.DataFrame(
+        {
+            "source": ["a", "b", "c"],
+            "target": ["raw.trials"] * 3,
+            "row_count": [3, 2, 1],
+        }
+    )
+    stored = pl.DataFrame(
+        {"source": ["a", "b"], "target": ["raw.trials"] * 2, "rows": [3, 4]}
+    )
+    assert consistency.uncounted_rows(state, stored) == {
+        "b: raw.trials": "2 rows, 4 stored",
+        "c: raw.trials": "1 rows, 0 stored",
+    }
+
+
+def test_models_that_a_rate_forgets_are_named() -> None:
+    trials = trials_of({("a", "t"): (1, 2), ("b", "t"): (0, 3)})
+    rates = pl.DataFrame(
+        {"sweep_id": ["*"], "task": ["*"], "model": ["a"], "n_trials": [1]}
+    )
+    assert consistency.uncounted_trials(rates, trials) == {
+        "a": "2 trials have an outcome, the rate is of 1",
+        "b": "3 trials have an outcome, the rate is of 0",
+    }
