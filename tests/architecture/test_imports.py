@@ -92,7 +92,8 @@ def test_dagster_modules_keep_their_annotations_as_objects() -> None:
         ("derived", {"sources", "store", "stats", "reports", "publish", "assets"}),
         ("stats", {"sources", "store", "derived", "reports", "publish", "assets"}),
         ("reports", {"sources", "store", "publish", "assets"}),
-        ("publish", {"sources", "derived", "stats", "assets"}),
+        ("publish", {"sources", "derived", "stats", "assets", "sweeps"}),
+        ("sweeps", {"sources", "store", "derived", "reports", "assets", "cli"}),
     ],
 )
 def test_a_room_knows_only_rooms_before_it(room: str, never: set[str]) -> None:
@@ -111,6 +112,9 @@ def test_a_room_knows_only_rooms_before_it(room: str, never: set[str]) -> None:
 
 
 def test_no_broad_except_outside_the_outermost_frame() -> None:
+    # The second one runs what others wrote: a trial may raise anything.
+    outermost = {PACKAGE / "cli" / "app.py", PACKAGE / "sweeps" / "workers.py"}
+
     def is_broad(node: ast.ExceptHandler) -> bool:
         names = {
             one.id for one in ast.walk(node.type or node) if isinstance(one, ast.Name)
@@ -126,7 +130,7 @@ def test_no_broad_except_outside_the_outermost_frame() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler)
         and is_broad(node)
-        and file != PACKAGE / "cli" / "app.py"
+        and file not in outermost
     ]
     assert not wrong
 
