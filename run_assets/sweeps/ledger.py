@@ -191,6 +191,11 @@ class Ledger:
         """The only value of a query."""
         return self.rows(sql, parameters)[0][0]
 
+    def columns(self, sql: str) -> list[str]:
+        """Names of the columns of a query."""
+        with reading(self.path):
+            return [one[0] for one in self._connection.execute(sql).description]
+
     def counts(self) -> dict[str, int]:
         """How many trials have each status that occurs."""
         return dict(self.rows("select status, count(*) from trials group by status"))

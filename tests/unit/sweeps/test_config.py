@@ -7,26 +7,14 @@ from run_assets.errors import UsageError
 from run_assets.sweeps.config import differences, load_sweep, stored_values
 from tests.support.sweeps import toy
 
-SEED_NAMES = [
-    "name",
-    "description",
-    "models",
-    "tasks",
-    "num_trials_per_config",
-    "api_key_config_file",
-    "server_configs",
-    "max_concurrent_processes",
-    "shuffle_execution_order",
-    "retry_failed_runs",
-    "max_retries",
-    "task_inner_loop_mode",
-    "early_stop_on_success",
-    "enable_wandb",
-    "wandb_project",
-    "log_interval_minutes",
-    "output_dir",
-    "save_intermediate_results",
-]
+SEED_NAMES = (
+    *("name", "description", "models"),
+    *("tasks", "num_trials_per_config", "api_key_config_file"),
+    *("server_configs", "max_concurrent_processes", "shuffle_execution_order"),
+    *("retry_failed_runs", "max_retries", "task_inner_loop_mode"),
+    *("early_stop_on_success", "enable_wandb", "wandb_project"),
+    *("log_interval_minutes", "output_dir", "save_intermediate_results"),
+)
 
 
 def test_the_names_and_defaults_are_those_people_know() -> None:

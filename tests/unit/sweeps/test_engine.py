@@ -42,7 +42,10 @@ def test_every_trial_runs_once(lab: Lab) -> None:
 
 
 def test_a_trial_is_told_who_it_is(lab: Lab) -> None:
-    body = "from dataclasses import asdict\nreturn {'reward': 1, 'output': asdict(attempt)}"
+    body = (
+        "from dataclasses import asdict\n"
+        "return {'reward': 1, 'output': asdict(attempt)}"
+    )
     ran = run(lab, body, options={"temperature": 0.5})
     row = query(
         ran.ledger,

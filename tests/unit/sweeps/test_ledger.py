@@ -16,25 +16,14 @@ from run_assets.sweeps.ledger import (
 from run_assets.sweeps.plan import planned
 from tests.support.sweeps import SWEEP_ID, ended, query, toy, toy_ledger
 
-INTERFACE = [
-    "sweep_id",
-    "model",
-    "task",
-    "trial",
-    "version",
-    "instance",
-    "reward",
-    "max_reward",
-    "success",
-    "steps",
-    "tokens",
-    "cost",
-    "seconds",
-    "status",
-    "error_class",
-    "started_at",
-    "finished_at",
-]
+INTERFACE = (
+    *("sweep_id", "model", "task"),
+    *("trial", "version", "instance"),
+    *("reward", "max_reward", "success"),
+    *("steps", "tokens", "cost"),
+    *("seconds", "status", "error_class"),
+    *("started_at", "finished_at"),
+)
 
 
 def test_a_new_ledger_holds_the_plan(tmp_path: Path) -> None:
@@ -164,9 +153,8 @@ def test_a_sweep_may_shrink_but_keeps_what_ran(tmp_path: Path) -> None:
 
         amend(ledger, config, planned(config, SWEEP_ID))
 
-        found = ledger.rows(
-            "select model, status, error_class from trials order by 1, 2"
-        )
+        columns = "model, status, error_class"
+        found = ledger.rows(f"select {columns} from trials order by 1, 2")
         assert [tuple(row) for row in found] == [
             ("a", "failed_final", "withdrawn"),
             ("a", "successful", None),

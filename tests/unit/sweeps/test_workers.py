@@ -79,7 +79,8 @@ def test_whatever_goes_wrong_has_a_class_and_a_text(
 def test_what_a_trial_leaves_running_ends_with_it(lab: Lab) -> None:
     script = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n"
+        "sleep = 'import time; time.sleep(99)'\n"
+        "child = subprocess.Popen([sys.executable, '-c', sleep])\n"
         "print('{\"reward\": %d}' % child.pid)\n"
     )
     ran = run(lab, script)
@@ -109,7 +110,11 @@ def test_a_command_dies_with_its_manager(tmp_path: Path) -> None:
         "run_sweep(run_assets.open('.'), load_sweep(Path('sweep.yaml')))\n"
     )
     sweep_lab(tmp_path)
-    script = f"import os, time; open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(99)"
+    script = (
+        "import os, time\n"
+        f"open({str(pids)!r}, 'w').write(str(os.getpid()))\n"
+        "time.sleep(99)\n"
+    )
     (tmp_path / "solve.py").write_text(script, encoding="utf-8")
     (tmp_path / "sweep.yaml").write_text(
         "name: toy\nmodels: [a]\ntasks: [x]\nenable_wandb: false\n"
