@@ -13,7 +13,6 @@ from typing import Any
 
 import wandb
 
-from run_assets.own_runs import is_own_run
 from run_assets.publish import wandb_server as server
 from run_assets.publish.wandb_run import run_root, sdk_settings
 
@@ -83,12 +82,11 @@ class Sweep:
         if run.state != "finished":
             what = f"the end of the run, it is {run.state}"
             raise server.NotKeptError(what)
-        if not is_own_run(run.config) or any(
-            run.config.get(key) != value for key, value in self._config.items()
-        ):
-            what = "the run's config"
+        kept = {key: run.config.get(key) for key in self._config}
+        if wrong := sorted(key for key in kept if kept[key] != self._config[key]):
+            what = f"{wrong[0]!r} in the config, it is {kept[wrong[0]]!r}"
             raise server.NotKeptError(what)
-        if missing := sorted(set(summary) - set(_flat(run.summary))):
+        if missing := sorted(set(summary) - set(run.summary.keys())):
             what = f"{missing[0]!r} in the summary"
             raise server.NotKeptError(what)
 
@@ -114,11 +112,6 @@ class Sweep:
 
     def _local(self, run_id: str) -> Iterator[Path]:
         yield from (run_root(self._folder) / "wandb").glob(f"*run-*-{run_id}")
-
-
-def _flat(summary: Any) -> Iterator[str]:
-    """Keys of a summary, whose dots and slashes a server may have kept apart."""
-    yield from summary.keys()
 
 
 def main() -> int:

@@ -13,12 +13,17 @@ from run_assets.errors import RunAssetsError
 from run_assets.lab import Lab
 from run_assets.publish.wandb import is_disabled
 from run_assets.publish.wandb_sweeps import SweepTarget, WandbSweep
+from run_assets.sweeps.config import stored_values
 from run_assets.sweeps.ledger import Ledger, as_mappings, open_ledger
 from run_assets.sweeps.policy import TERMINAL
 
 _LOOK_SECONDS = 2.0
 _ALERT_SECONDS = 60.0
 _BATCH = 500
+_SETTINGS = (
+    *("models", "tasks", "num_trials_per_config", "options", "seed", "max_retries"),
+    *("early_stop_on_success", "description"),
+)
 _ATTEMPTS = """
     select attempts.*, trials.model, trials.task, trials.trial, trials.seed,
         trials.status as trial_status, trials.attempts, trials.reward,
@@ -169,21 +174,11 @@ class _only_one(AbstractContextManager[bool]):  # noqa: N801  # used like a func
 
 
 def _run_config(ledger: Ledger, about: Mapping[str, Any]) -> dict[str, Any]:
-    from run_assets.sweeps.config import stored_values
-
     values = stored_values(ledger.config)
-    kept = (
-        "models",
-        "tasks",
-        "num_trials_per_config",
-        "options",
-        "seed",
-        "max_retries",
-    )
     return {
         "sweep_id": ledger.sweep_id,
-        **{name: values[name] for name in kept},
-        "early_stop_on_success": values["early_stop_on_success"],
+        # W&B keeps no empty mapping.
+        **{name: values[name] for name in _SETTINGS if values[name] not in ({}, None)},
         "retry_count": 0,
         **about,
     }
