@@ -5,13 +5,21 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from run_assets.assets import derived, published, raw, reports, stats, warehouse
+from run_assets.assets import (
+    derived,
+    published,
+    raw,
+    reports,
+    stats,
+    sweeps,
+    warehouse,
+)
 from run_assets.checks import checks
 from run_assets.config import FILE_NAME
-from run_assets.jobs import REFRESH, changes, nightly
+from run_assets.jobs import REFRESH, SWEEP, changes, nightly
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
-from run_assets.resources import use_lab
+from run_assets.resources import OpenLab, use_lab
 
 
 def build_definitions(
@@ -28,15 +36,16 @@ def build_definitions(
             raw.raw_runs(lab.config),
             raw.sync_state,
             *warehouse.model_assets(),
-            *dg.load_assets_from_modules([derived, stats, reports, published]),
+            *dg.load_assets_from_modules([derived, stats, reports, published, sweeps]),
         ],
         asset_checks=checks(),
-        jobs=[REFRESH],
+        jobs=[REFRESH, SWEEP],
         schedules=[nightly(lab.config)],
         sensors=[changes(lab.config)],
         executor=dg.in_process_executor,
         resources={
             "lab": use_lab(lab, str(lab.config.root / FILE_NAME)),
+            "open_lab": OpenLab(config_path=str(lab.config.root / FILE_NAME)),
             "duckdb": DuckDBResource(database=":memory:"),
             **(resources or {}),
         },

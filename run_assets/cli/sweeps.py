@@ -168,6 +168,9 @@ def export_rows(
 def work(given: Session, lab: "Lab", sweep_id: str, *, is_resume: bool = False) -> None:
     """Work on a sweep with a bar on stderr, and say what came of it.
 
+    A sweep that is complete is made known to the lab's Dagster, with its statistics and
+    its report.
+
     Raises:
         SweepFailedError: Trials failed for good, or a budget was spent.
     """
@@ -186,6 +189,10 @@ def work(given: Session, lab: "Lab", sweep_id: str, *, is_resume: bool = False) 
 
     with given.progress(lab, "sweep"), signals(stop, said):
         ran = work_on(lab, sweep_id, stop=stop, tell=_teller(lab), is_resume=is_resume)
+    if ran.ending == "complete":
+        from run_assets.jobs import record_sweep
+
+        record_sweep(lab, sweep_id)
     _tell(given, ran)
 
 
@@ -210,6 +217,8 @@ def _tell(given: Session, ran: "Ran") -> None:
     more = f", {skipped:,} skipped after a success" if skipped else ""
     given.note(f"{done:,} trials run{more}; cost {ran.cost:.6g}")
     given.note(f"ledger  {ran.ledger}")
+    if ran.ending == "complete":
+        given.note(f"report  {ran.folder / 'sweep_report.md'}")
     if ran.publication_error:
         raise ran.publication_error
     again = f"`run-assets sweep resume {ran.sweep_id}` runs the other {ran.n_open:,}"

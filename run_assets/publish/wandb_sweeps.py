@@ -17,11 +17,11 @@ from typing import Any, Literal, Self
 
 from run_assets.errors import AuthenticationError, SourceError, TryAgainError
 from run_assets.own_runs import MARK
-from run_assets.publish import wandb_sweep_child
 from run_assets.publish.child import environment, without_keys
 from run_assets.publish.wandb_run import IN_FLIGHT
 
 _TIMEOUT_SECONDS = 300.0
+_CHILD = "run_assets.publish.wandb_sweep_child"
 _LOG = "wandb_process.log"
 
 
@@ -67,7 +67,7 @@ class WandbSweep:
             log = (folder.parent / _LOG).open("wb")
         with log:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, no shell
-                [sys.executable, "-P", "-m", wandb_sweep_child.__name__],
+                [sys.executable, "-P", "-m", _CHILD],
                 cwd=folder,
                 env=environment(folder, target.run_id, target.mode),
                 stdin=subprocess.PIPE,

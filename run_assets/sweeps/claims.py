@@ -22,7 +22,6 @@ from run_assets.sweeps.policy import (
     Status,
     affordable,
     after_failure,
-    after_loss,
     retry_delay,
 )
 from run_assets.sweeps.results import Failure, Result
@@ -156,25 +155,29 @@ def _is_dead(host: str, pid: int, process: str) -> bool:
 def _give_back(
     connection: sqlite3.Connection, managers: list[str], now: float, error_class: str
 ) -> int:
-    """Close attempts of managers that will not report them."""
+    """Close attempts of managers that will not report them.
+
+    That is no failure of the trial. But in case it is what its managers die of, the
+    trials that have lost fewer managers go first.
+    """
     status = "lost" if error_class == LOST else "interrupted"
     rows = connection.execute(
-        "select trial_id, attempts, losses from trials where status = 'running'"
+        "select trial_id, attempts from trials where status = 'running'"
         " and manager_id in (select value from json_each(?))",
         (json.dumps(managers),),
     ).fetchall()
     at = timestamp(now)
-    for trial_id, attempt, losses in rows:
-        lost = losses + (error_class == LOST)
+    for trial_id, attempt in rows:
         connection.execute(
             "update attempts set status = ?, error_class = ?, finished_at = ?"
             " where trial_id = ? and attempt = ?",
             (status, error_class, at, trial_id, attempt),
         )
         connection.execute(
-            "update trials set status = ?, error_class = ?, error = null, losses = ?,"
-            " manager_id = null, lease_until = null where trial_id = ?",
-            (after_loss(lost), error_class, lost, trial_id),
+            "update trials set status = 'will_retry', error_class = ?, error = null,"
+            " losses = losses + ?, manager_id = null, lease_until = null"
+            " where trial_id = ?",
+            (error_class, error_class == LOST, trial_id),
         )
     return len(rows)
 
@@ -302,7 +305,7 @@ def _claim(
             "select trial_id, model, task, trial, seed, attempts from trials"
             " where status in ('pending', 'will_retry') and not_before <= ?"
             " and model not in (select value from json_each(?))"
-            " order by position limit 1",
+            " order by losses, position limit 1",
             (now, json.dumps(room.full)),
         ).fetchone()
         if row is None:

@@ -69,7 +69,7 @@ create table trials (
     output_json text,
     unique (model, task, trial)
 ) strict;
-create index open_trials on trials (position)
+create index open_trials on trials (losses, position)
     where status in ('pending', 'will_retry');
 create index running_trials on trials (model, server, manager_id)
     where status = 'running';

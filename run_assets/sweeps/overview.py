@@ -14,6 +14,7 @@ from run_assets.store.lake import publish_file
 from run_assets.sweeps.ledger import Ledger, as_mappings
 from run_assets.sweeps.report import markdown, sweep_report
 from run_assets.sweeps.status import cells, failures, seconds_left
+from run_assets.sweeps.summary import pass_rates, trials_frame
 
 REPORT = "sweep_report"
 """Name of the report's files, ``.json`` and ``.md``."""
@@ -132,6 +133,19 @@ def write_report(ledger: Ledger, folder: Path) -> dict[str, Path]:
         text = texts[ending]
         publish_file(file, lambda path, text=text: _write(path, text))  # type: ignore[misc]  # bound at once
     return files
+
+
+def write_pass_rates(ledger: Ledger, folder: Path) -> tuple[Path, pl.DataFrame]:
+    """Write the pass rates of a sweep as parquet; returns the file and its rows."""
+    config = ledger.config
+    rates = pass_rates(
+        trials_frame(trial_rows(ledger)),
+        config.k_values,
+        stops_early=config.early_stop_on_success,
+    )
+    file = folder / "pass_rates.parquet"
+    publish_file(file, rates.write_parquet)
+    return file, rates
 
 
 def exported(ledger: Ledger, what: str) -> pl.DataFrame:

@@ -24,8 +24,6 @@ LOST = "lost"
 INTERRUPTED = "interrupted"
 """Class of an attempt that somebody stopped."""
 
-MOST_LOSSES = 10
-"""Managers that may die over a trial before it counts as what kills them."""
 _LONGEST_DELAY = 3_600.0
 
 
@@ -41,11 +39,6 @@ def after_failure(error_class: str, failures: int, config: SweepConfig) -> Statu
     if not config.retry_failed_runs or is_hopeless or failures > config.max_retries:
         return "failed_final"
     return "will_retry"
-
-
-def after_loss(losses: int) -> Status:
-    """What becomes of a trial whose manager died: that was rarely its own fault."""
-    return "will_retry" if losses < MOST_LOSSES else "failed_final"
 
 
 def retry_delay(trial_id: str, failures: int, config: SweepConfig) -> float:

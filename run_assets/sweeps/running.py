@@ -75,6 +75,7 @@ def start_sweep(
     *,
     file: Path | None = None,
     now: datetime | None = None,
+    sweep_id: str | None = None,
 ) -> str:
     """Write the plan of a new sweep; nothing runs yet.
 
@@ -83,6 +84,7 @@ def start_sweep(
         config: What to run.
         file: Where the configuration came from; `resume` looks there for changes.
         now: For the id.
+        sweep_id: Instead of a new one.
 
     Returns:
         The sweep's id.
@@ -91,7 +93,7 @@ def start_sweep(
         UsageError: The function or program does not exist.
     """
     _check(config)
-    sweep_id = new_sweep_id(config.name, now or datetime.now(UTC))
+    sweep_id = sweep_id or new_sweep_id(config.name, now or datetime.now(UTC))
     path = ledger_path(lab.config.data_path, sweep_id)
     create_ledger(
         path, sweep_id, config, planned(config, sweep_id), file and file.absolute()

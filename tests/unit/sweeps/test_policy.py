@@ -1,12 +1,6 @@
 import pytest
 
-from run_assets.sweeps.policy import (
-    MOST_LOSSES,
-    affordable,
-    after_failure,
-    after_loss,
-    retry_delay,
-)
+from run_assets.sweeps.policy import affordable, after_failure, retry_delay
 from tests.support.sweeps import toy
 
 
@@ -27,11 +21,6 @@ def test_a_failed_trial_is_tried_again_or_not(
     error_class: str, failures: int, changes: dict[str, object], status: str
 ) -> None:
     assert after_failure(error_class, failures, toy(**changes)) == status
-
-
-def test_a_trial_that_outlives_no_manager_is_given_up() -> None:
-    assert after_loss(MOST_LOSSES - 1) == "will_retry"
-    assert after_loss(MOST_LOSSES) == "failed_final"
 
 
 def test_delays_double_with_jitter_and_repeat_by_seed() -> None:
