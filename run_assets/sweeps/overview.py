@@ -135,14 +135,19 @@ def write_report(ledger: Ledger, folder: Path) -> dict[str, Path]:
     return files
 
 
-def write_pass_rates(ledger: Ledger, folder: Path) -> tuple[Path, pl.DataFrame]:
-    """Write the pass rates of a sweep as parquet; returns the file and its rows."""
+def pass_rates_of(ledger: Ledger) -> pl.DataFrame:
+    """The pass rates of a sweep, as far as they are known."""
     config = ledger.config
-    rates = pass_rates(
+    return pass_rates(
         trials_frame(trial_rows(ledger)),
         config.k_values,
         stops_early=config.early_stop_on_success,
     )
+
+
+def write_pass_rates(ledger: Ledger, folder: Path) -> tuple[Path, pl.DataFrame]:
+    """Write the pass rates of a sweep as parquet; returns the file and its rows."""
+    rates = pass_rates_of(ledger)
     file = folder / "pass_rates.parquet"
     publish_file(file, rates.write_parquet)
     return file, rates
