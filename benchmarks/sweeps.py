@@ -73,7 +73,7 @@ def overhead(trials: int, runs: int) -> None:
     print(f"{'':34}{'ms/trial':>10}{'ratio':>9}{f'{trials:,} trials':>16}")
     rows = {
         "bare thread pool, nothing kept": pool,
-        "run-assets sweep": sweep,
+        "a sweep: ledger, result, attempt": sweep,
         f"a Dagster run a trial ({runs} runs)": each,
     }
     for name, cost in rows.items():
