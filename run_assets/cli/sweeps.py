@@ -189,11 +189,20 @@ def work(given: Session, lab: "Lab", sweep_id: str, *, is_resume: bool = False) 
 
     with given.progress(lab, "sweep"), signals(stop, said):
         ran = work_on(lab, sweep_id, stop=stop, tell=_teller(lab), is_resume=is_resume)
-    if ran.ending == "complete":
+    if ran.ending == "complete" and not _is_recorded(ran):
         from run_assets.jobs import record_sweep
 
         record_sweep(lab, sweep_id)
     _tell(given, ran)
+
+
+def _is_recorded(ran: "Ran") -> bool:
+    """Dagster writes the report last."""
+    from run_assets.sweeps.ledger import open_ledger
+    from run_assets.sweeps.overview import is_reported
+
+    with open_ledger(ran.ledger, read_only=True) as ledger:
+        return is_reported(ledger, ran.folder)
 
 
 def _teller(lab: "Lab") -> "Tell":

@@ -198,7 +198,8 @@ class Ledger:
 
     def counts(self) -> dict[str, int]:
         """How many trials have each status that occurs."""
-        return dict(self.rows("select status, count(*) from trials group by status"))
+        found = self.rows("select status, count(*) from trials group by status")
+        return {row[0]: row[1] for row in found}
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

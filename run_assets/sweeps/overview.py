@@ -66,6 +66,18 @@ class Overview:
         """Every trial is terminal."""
         return self.seconds_left == 0.0
 
+    @property
+    def totals(self) -> dict[str, Any]:
+        """Counts, cost and times, as JSON-like values."""
+        return {
+            "created_at": self.created_at.isoformat(),
+            "ended_at": self.ended_at and self.ended_at.isoformat(),
+            "attempts": self.attempts,
+            "cost": self.cost,
+            "tokens": self.tokens,
+            **self.counts,
+        }
+
 
 def overview(ledger: Ledger, now: float | None = None) -> Overview:
     """Read how far a sweep has come, in one look."""
@@ -110,15 +122,17 @@ def report_of(ledger: Ledger) -> dict[str, Any]:
         config=ledger.config,
         trials=trial_rows(ledger),
         failures=found.failures,
-        totals={
-            "created_at": found.created_at.isoformat(),
-            "ended_at": found.ended_at and found.ended_at.isoformat(),
-            "attempts": found.attempts,
-            "cost": found.cost,
-            "tokens": found.tokens,
-            **found.counts,
-        },
+        totals=found.totals,
     )
+
+
+def is_reported(ledger: Ledger, folder: Path) -> bool:
+    """The report that lies there says what the ledger says now."""
+    try:
+        report = json.loads((folder / f"{REPORT}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and report.get("totals") == overview(ledger).totals
 
 
 def write_report(ledger: Ledger, folder: Path) -> dict[str, Path]:

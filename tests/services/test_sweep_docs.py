@@ -1,4 +1,4 @@
-"""docs/sweeps.md: its files, commands and Python are run, its keys are the real ones."""
+"""docs/sweeps.md: its files, commands and Python are run, its keys are real."""
 
 import contextlib
 import io
@@ -52,8 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     sweep_lab(root, publish={"wandb": {"mode": "offline", "project": "evals"}})
     for text in (*blocks("yaml"), *blocks("python")):
         first = text.splitlines()[0]
-        if name := re.fullmatch(r"# (\w+\.\w+)", first):
-            (root / name[1]).write_text(text, encoding="utf-8")
+        if titled := re.fullmatch(r"# (\w+\.\w+)", first):
+            (root / titled[1]).write_text(text, encoding="utf-8")
     before = Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
         # `python` is that of these tests.
@@ -71,16 +71,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def call(line: str) -> str:
     """Run a command line; returns what it printed."""
-    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    kept = io.BytesIO()
+    out = io.TextIOWrapper(kept, encoding="utf-8")
     words = ["run-assets", "--quiet", *shlex.split(line, comments=True)[1:]]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as leaving:
             run()
     out.flush()
-    printed = out.buffer.getvalue().decode()  # type: ignore[attr-defined]  # a BytesIO
     assert leaving.value.code == 0, line
-    return str(printed)
+    return kept.getvalue().decode()
 
 
 @pytest.mark.timeout(240)

@@ -291,10 +291,9 @@ def test_a_killed_manager_leaves_a_run_that_says_it_will_be_resumed(
     manager.communicate()
 
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        run = read(files(lab)[0])
-        if run.run_state == "failed":
-            break
+    run = read(files(lab)[0])
+    while run.run_state != "failed" and time.monotonic() < deadline:
         time.sleep(0.2)
+        run = read(files(lab)[0])
     assert (run.run_state, run.run_name) == ("failed", sweep_id)
     assert config(run)["completion_status"] == "will_retry"

@@ -29,7 +29,7 @@ class Puzzle:
 
 def sliding(moves: int) -> Puzzle:
     """Eight tiles in a 3 x 3 frame, so many random moves from being in order."""
-    solved = (1, 2, 3, 4, 5, 6, 7, 8, 0)
+    solved: State = (1, 2, 3, 4, 5, 6, 7, 8, 0)
     beside = {
         at: [
             other

@@ -174,8 +174,9 @@ def test_time_is_a_budget_too(lab: Lab) -> None:
 
 def test_early_stops_leave_the_end_out(lab: Lab) -> None:
     body = "return {'reward': attempt.trial - 1}"  # the third trial succeeds
-    changes = {"early_stop_on_success": True, "num_trials_per_config": 6}
-    ran = run(lab, body, max_concurrent_processes=1, **changes)
+    changes: dict[str, Any] = {"early_stop_on_success": True}
+    changes |= {"num_trials_per_config": 6, "max_concurrent_processes": 1}
+    ran = run(lab, body, **changes)
     assert ran.ending == "complete"
     told = "select trial, status, success, count(*) from trials group by 1, 2, 3"
     assert query(ran.ledger, told) == [

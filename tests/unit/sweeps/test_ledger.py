@@ -1,5 +1,6 @@
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,7 @@ def test_without_any_sweep_the_error_says_how_to_start_one(tmp_path: Path) -> No
         open_ledger(tmp_path / "x.sqlite")
 
 
-def run_one(path: Path, **answer: object) -> str:
+def run_one(path: Path, **answer: Any) -> str:
     """Run the next trial; returns its id."""
     with open_ledger(path) as ledger:
         config = ledger.config

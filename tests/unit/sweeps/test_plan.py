@@ -1,26 +1,27 @@
 from datetime import UTC, datetime
 from itertools import groupby
+from typing import Any
 
 import pytest
 
 from run_assets.sweeps.plan import new_sweep_id, planned
 from tests.support.sweeps import SWEEP_ID, toy
 
-ORDERS = (
+ORDERS: tuple[dict[str, Any], ...] = (
     {"shuffle_execution_order": True},
     {"shuffle_execution_order": False},
     {"task_inner_loop_mode": True},
 )
 
 
-def names(**changes: object) -> list[str]:
+def names(**changes: Any) -> list[str]:
     trials = planned(toy(**changes), SWEEP_ID)
     return [f"{one.model}{one.task}{one.trial}" for one in trials]
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_trial_is_planned_once_by_number_within_its_cell(
-    order: dict[str, bool],
+    order: dict[str, Any],
 ) -> None:
     trials = planned(toy(num_trials_per_config=5, **order), SWEEP_ID)
 
@@ -41,7 +42,10 @@ def test_the_inner_loop_is_over_tasks() -> None:
 
 
 def test_shuffling_depends_on_the_seed_alone() -> None:
-    shuffled = {"shuffle_execution_order": True, "num_trials_per_config": 4}
+    shuffled: dict[str, Any] = {
+        "shuffle_execution_order": True,
+        "num_trials_per_config": 4,
+    }
 
     assert names(**shuffled, seed=1) == names(**shuffled, seed=1)
     assert names(**shuffled, seed=1) != names(**shuffled, seed=2)
@@ -66,9 +70,9 @@ def test_more_tasks_do_not_turn_the_others_around() -> None:
     ],
 )
 def test_how_a_trial_is_run_is_no_part_of_it(
-    changes: dict[str, object], *, is_same: bool
+    changes: dict[str, Any], *, is_same: bool
 ) -> None:
-    def ids(**more: object) -> set[str]:
+    def ids(**more: Any) -> set[str]:
         return {one.trial_id for one in planned(toy(**more), SWEEP_ID)}
 
     assert (ids() == ids(**changes)) is is_same

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from run_assets.sweeps.policy import affordable, after_failure, retry_delay
@@ -18,7 +20,7 @@ from tests.support.sweeps import toy
     ],
 )
 def test_a_failed_trial_is_tried_again_or_not(
-    error_class: str, failures: int, changes: dict[str, object], status: str
+    error_class: str, failures: int, changes: dict[str, Any], status: str
 ) -> None:
     assert after_failure(error_class, failures, toy(**changes)) == status
 
