@@ -45,7 +45,7 @@ class Publication(AbstractContextManager["Publication"]):
         self.error: RunAssetsError | None = None
         self._path, self._target, self._is_resume = path, target, is_resume
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._publish, name="wandb")
+        self._thread = threading.Thread(target=self._publish, name="wandb", daemon=True)
         self._alerted_at = -_ALERT_SECONDS
         self._failed: list[Mapping[str, Any]] = []
 

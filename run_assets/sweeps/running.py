@@ -219,7 +219,7 @@ def output_folder(lab: Lab, ledger: Ledger) -> Path:
 
 @contextlib.contextmanager
 def signals(stop: Stop, said: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM drain the sweep; a second one stops it.
+    """Ctrl-C and SIGTERM drain the sweep, a second one stops it, a third gives up W&B.
 
     Args:
         stop: Of the sweep.
@@ -227,6 +227,8 @@ def signals(stop: Stop, said: Callable[[], None]) -> Iterator[None]:
     """
 
     def received(_number: int, _frame: object) -> None:
+        if stop.is_stopping:
+            raise KeyboardInterrupt
         stop.ask()
         said()
 
@@ -246,8 +248,8 @@ def signals(stop: Stop, said: Callable[[], None]) -> Iterator[None]:
 @contextlib.contextmanager
 def _working(config: SweepConfig, folder: Path, stop: Stop) -> Iterator[Work]:
     if config.function is not None:
-        os.environ.update(variables(config))
-        yield function_work(config)
+        with _environment(variables(config)):
+            yield function_work(config)
         return
     logs = folder / "trials"
     logs.mkdir(parents=True, exist_ok=True)
@@ -260,6 +262,21 @@ def _working(config: SweepConfig, folder: Path, stop: Stop) -> Iterator[Work]:
         processes.stop()
         os.close(write_end)
         os.close(read_end)
+
+
+@contextlib.contextmanager
+def _environment(added: dict[str, str]) -> Iterator[None]:
+    """Variables that functions see while the sweep runs."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _check(config: SweepConfig) -> None:
