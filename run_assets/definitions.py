@@ -5,10 +5,24 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from run_assets.assets import derived, published, raw, reports, stats, warehouse
+from run_assets.assets import (
+    curves,
+    derived,
+    published,
+    raw,
+    reports,
+    stats,
+    warehouse,
+)
 from run_assets.checks import checks
 from run_assets.config import FILE_NAME
-from run_assets.jobs import REFRESH, changes, nightly
+from run_assets.jobs import (
+    changes,
+    nightly,
+    refresh_job,
+    training_job,
+    training_schedule,
+)
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
 from run_assets.resources import use_lab
@@ -28,11 +42,11 @@ def build_definitions(
             raw.raw_runs(lab.config),
             raw.sync_state,
             *warehouse.model_assets(),
-            *dg.load_assets_from_modules([derived, stats, reports, published]),
+            *dg.load_assets_from_modules([derived, stats, curves, reports, published]),
         ],
         asset_checks=checks(),
-        jobs=[REFRESH],
-        schedules=[nightly(lab.config)],
+        jobs=[refresh_job(lab.config), training_job()],
+        schedules=[nightly(lab.config), *_training(lab)],
         sensors=[changes(lab.config)],
         executor=dg.in_process_executor,
         resources={
@@ -41,6 +55,11 @@ def build_definitions(
             **(resources or {}),
         },
     )
+
+
+def _training(lab: Lab) -> list[dg.ScheduleDefinition]:
+    curves = lab.config.curves
+    return [training_schedule(lab.config)] if curves and curves.cron else []
 
 
 @dg.definitions

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from run_assets.cli import data, labs, publishing, runs, stats
+from run_assets.cli import curves, data, labs, publishing, runs, stats
 from run_assets.cli.session import Session
 from run_assets.cli.terminal import safe_message
 from run_assets.errors import RunAssetsError, UsageError
@@ -30,6 +30,7 @@ data.register(app)
 publishing.register(app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
+app.add_typer(curves.app, name="curves", help="Training curves, predicted.")
 app.add_typer(labs.config_app, name="config", help="The configuration.")
 
 

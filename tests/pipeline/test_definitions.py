@@ -96,13 +96,52 @@ def test_the_stamp_comes_after_everything_else(definitions: dg.Definitions) -> N
     assert set(graph.get_all_asset_keys()) == {stamp, *above}
 
 
-def test_the_refresh_job_holds_every_asset_and_check(
+def in_job(definitions: dg.Definitions, job: str) -> set[str]:
+    """Addresses of the assets that a job builds."""
+    layer = definitions.resolve_job_def(job).asset_layer
+    return {one.to_user_string() for one in layer.selected_asset_keys}
+
+
+def test_the_refresh_job_holds_everything_but_curves(
     definitions: dg.Definitions,
 ) -> None:
     layer = definitions.resolve_job_def("refresh").asset_layer
     graph = definitions.resolve_asset_graph()
-    assert set(layer.selected_asset_keys) == set(graph.get_all_asset_keys())
-    assert set(layer.asset_graph.asset_check_keys) == set(graph.asset_check_keys)
+    wanted = {
+        one.to_user_string()
+        for one in graph.get_all_asset_keys()
+        if one.path[0] != "curves"
+    }
+    assert in_job(definitions, "refresh") == wanted
+    checks = {
+        one for one in graph.asset_check_keys if one.asset_key.path[0] != "curves"
+    }
+    assert set(layer.asset_graph.asset_check_keys) == checks
+
+
+def test_curves_that_are_configured_are_refreshed_but_not_trained(
+    tmp_path: Path,
+) -> None:
+    lab = make_lab(tmp_path, 0, curves={"metric": "reward"})
+    found = build_definitions(lab)
+    refreshed = {one for one in in_job(found, "refresh") if one.startswith("curves/")}
+    trained = in_job(found, "train_curves")
+    assert refreshed == {
+        "curves/features",
+        "curves/dataset",
+        "curves/predictions",
+        "curves/outlooks",
+    }
+    assert "curves/model" in trained
+    assert trained & {"curves/features", "raw/runs", "reports/report"} == set()
+    assert {"curves/predictions", "curves/outlooks"} <= trained
+
+
+def test_training_has_a_schedule_where_the_config_gives_it_one(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, 0, curves={"metric": "reward", "cron": "0 4 * * 0"})
+    schedule = build_definitions(lab).resolve_schedule_def("training")
+    assert schedule.cron_schedule == "0 4 * * 0"
+    assert schedule.job_name == "train_curves"
 
 
 def test_partitions_are_listed_once_until_a_project_is_added(
