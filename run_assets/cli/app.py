@@ -10,6 +10,7 @@ import typer
 from run_assets.cli import (
     artifacts,
     comparing,
+    curves,
     data,
     diagnosis,
     evals,
@@ -50,6 +51,7 @@ app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
 app.add_typer(evals.app, name="evals", help="Trials of models on tasks.")
 app.add_typer(sweeps.app, name="sweep", help="Trials of models on tasks.")
+app.add_typer(curves.app, name="curves", help="Training curves, predicted.")
 app.add_typer(labs.config_app, name="config", help="The configuration.")
 
 
