@@ -15,6 +15,7 @@ from run_assets.cli import (
     publishing,
     rewards,
     runs,
+    searching,
     stats,
 )
 from run_assets.cli.session import Session
@@ -26,8 +27,6 @@ _ALONE = ("-v", "--verbose", "-q", "--quiet")
 _OWN_CONFIG = (["runs", "search"], ["rewards"])
 """Commands whose own ``--config`` asks about the configs of runs."""
 _INTERRUPTED = 130
-
-del artifacts, comparing  # they add their commands to ``runs``
 
 app = typer.Typer(
     name="run-assets",
@@ -42,6 +41,9 @@ labs.register(app)
 data.register(app)
 publishing.register(app)
 rewards.register(app)
+artifacts.register(runs.app)
+comparing.register(runs.app)
+searching.register(runs.app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
 app.add_typer(labs.config_app, name="config", help="The configuration.")

@@ -168,6 +168,7 @@ def test_replicates_get_an_interval_and_a_goal_its_direction(inquire: Call) -> N
         (["--direction", "benchmark/loss=up"], "METRIC=lower or METRIC=higher"),
         (["--direction", "los=lower"], "no metric 'los' is compared"),
         (["--level", "benchmark/loss=low"], "METRIC=VALUE"),
+        (["--level", "elo/challenger=9"], "which direction is good"),
         (["--confidence", "1.5"], "confidence"),
         (["-m", "nothing"], "no run has a metric 'nothing'"),
     ],
