@@ -106,8 +106,8 @@ def compare(  # noqa: PLR0913  # one parameter an option
 
 def _for_people(rows: "pl.DataFrame") -> "pl.DataFrame":
     """Runs by name, and no column that says nothing."""
-    said = [one.name for one in rows if one.null_count() < rows.height]
-    return rows.select(said).drop("run_path", strict=False)
+    silent = [one.name for one in rows if rows.height == one.null_count() > 0]
+    return rows.drop("run_path", *silent)
 
 
 def _beside(differences: "pl.DataFrame") -> "pl.DataFrame":
