@@ -135,12 +135,13 @@ def _analysed(lab: "Lab", runs: "list[Run]", roles: list[str]) -> "list[Analysed
     parts = [parts_of(run.metrics, settings, groups) for run in runs]
     wanted = set(chain(*parts))
     stored = stored_points(lab, {run.path for run in runs if not run.is_export}, wanted)
+    by_run = stored.partition_by("run_path", as_dict=True)
     found = []
     for run, mine, role in zip(runs, parts, roles, strict=True):
         points = (
             run.points(*wanted).with_columns(pl.lit(run.path).alias("run_path"))
             if run.is_export
-            else stored.filter(pl.col("run_path") == run.path)
+            else by_run.get((run.path,), stored.clear())
         )
         rows = reward_components(points, mine, settings)
         found.append(AnalysedRun(run, role, mine, points, rows))
