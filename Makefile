@@ -32,6 +32,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/family_wise_error.py
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/curves.py
+	$(BIN)/python benchmarks/trends.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py

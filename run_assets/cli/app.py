@@ -18,6 +18,7 @@ from run_assets.cli import (
     publishing,
     rewards,
     runs,
+    searching,
     stats,
     sweeps,
 )
@@ -30,8 +31,6 @@ _ALONE = ("-v", "--verbose", "-q", "--quiet")
 _OWN_CONFIG = (["runs", "search"], ["rewards"])
 """Commands whose own ``--config`` asks about the configs of runs."""
 _INTERRUPTED = 130
-
-del artifacts, comparing  # they add their commands to ``runs``
 
 app = typer.Typer(
     name="run-assets",
@@ -47,6 +46,9 @@ data.register(app)
 diagnosis.register(app)
 publishing.register(app)
 rewards.register(app)
+artifacts.register(runs.app)
+comparing.register(runs.app)
+searching.register(runs.app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
 app.add_typer(evals.app, name="evals", help="Trials of models on tasks.")
