@@ -17,6 +17,7 @@ check: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --nocolor -q sql
 	$(BIN)/python docs/build_tables.py --check
+	$(BIN)/python docs/build_rules.py --check
 
 dev: .venv/.installed
 	$(BIN)/run-assets ui
@@ -32,6 +33,7 @@ bench: .venv/.installed-dev
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py
+	$(BIN)/python docs/build_rules.py
 
 clean:
 	rm -rf .venv data

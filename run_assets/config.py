@@ -166,6 +166,26 @@ class Analysis(_Strict):
         return self
 
 
+class MetricRole(_Strict):
+    """Which metrics play a part in the diagnosis, and which direction is good."""
+
+    match: tuple[str, ...] | None = None
+    """Names and wildcards; those that ship where null."""
+    direction: Literal["lower", "higher", "none"] | None = None
+    """What ships where null."""
+
+
+class Diagnostics(_Strict):
+    """Which rules look at every run, from where on they fire, and at which metrics."""
+
+    select: tuple[str, ...] = ("RUN",)
+    """Codes, beginnings of codes, names of rules or families."""
+    ignore: tuple[str, ...] = ()
+    thresholds: dict[str, dict[str, float]] = {}
+    """By code or name of a rule, on top of those that ship."""
+    metrics: dict[str, MetricRole] = {}
+
+
 class WandbPublication(_Strict):
     """Where results go in W&B."""
 
@@ -178,6 +198,38 @@ class Publish(_Strict):
     """What leaves the project."""
 
     wandb: WandbPublication = WandbPublication()
+
+
+class Rewards(_Strict):
+    """Which metrics are rewards, and which of training stand beside them."""
+
+    components: tuple[str, ...] = ()
+    """Names, wildcards, @groups; metrics with one of ``words`` where empty."""
+    words: tuple[str, ...] = ("reward", "rewards", "score", "scores")
+    weights: dict[str, float] = {}
+    """The ledger: weight of each component in the total."""
+    total: str | None = None
+    """The logged total, which the ledger is held against."""
+    success_rates: tuple[
+        Annotated[str, Field(pattern=r"^[^{}]*\{task\}[^{}]*$")], ...
+    ] = ("{task}/success_rate", "success_rate/{task}")
+    """Names of success rates; ``{task}`` stands for the task."""
+    training: dict[str, Literal["lower", "higher", "none"]] = {
+        "loss/mean": "lower",
+        "loss/std": "none",
+        "benchmark/loss": "lower",
+        "entropy/mean": "none",
+        "entropy/median": "none",
+        "inference_probs/mean": "none",
+        "trainer_probs/mean": "none",
+        "perf/throughput": "higher",
+        "perf/mfu": "higher",
+        "optim/lr": "none",
+        "optim/grad_norm": "none",
+    }
+    """Metrics of training, wildcards allowed, and the good direction of each."""
+    confidence: float = Field(0.95, gt=0, lt=1)
+    """Of the trends' intervals."""
 
 
 class Schedule(_Strict):
@@ -202,6 +254,8 @@ class Config(_Strict):
     curves: tuple[str, ...] = ("*",)
     """Metrics with curves on a grid: names, wildcards, @groups."""
     analyses: tuple[Analysis, ...] = ()
+    rewards: Rewards = Rewards()
+    diagnostics: Diagnostics = Diagnostics()
     evaluations: Evaluations = Evaluations()
     publish: Publish = Publish()
     schedule: Schedule = Schedule()

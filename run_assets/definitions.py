@@ -7,10 +7,12 @@ from dagster_duckdb import DuckDBResource
 
 from run_assets.assets import (
     derived,
+    diagnostics,
     evaluations,
     published,
     raw,
     reports,
+    rewards,
     stats,
     warehouse,
 )
@@ -37,10 +39,18 @@ def build_definitions(
             raw.sync_state,
             *warehouse.model_assets(),
             *dg.load_assets_from_modules(
-                [derived, evaluations, stats, reports, published]
+                [
+                    derived,
+                    evaluations,
+                    stats,
+                    diagnostics,
+                    rewards,
+                    reports,
+                    published,
+                ]
             ),
         ],
-        asset_checks=checks(),
+        asset_checks=[*checks(), diagnostics.diagnosis],
         jobs=[REFRESH],
         schedules=[nightly(lab.config)],
         sensors=[changes(lab.config)],

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ from run_assets.sources.runs import API, ChangedRun
 from run_assets.store.lock import lake_lock
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from run_assets.sources.changes import Asked
     from run_assets.sources.results import ChangedResults
 
@@ -41,6 +44,7 @@ class Selection:
         since: Only runs created on this UTC day or later.
         partitions: Exactly the runs of these partitions.
         local_only: Ask no server.
+        run_paths: Only these runs.
     """
 
     reread: bool = False
@@ -48,14 +52,18 @@ class Selection:
     since: date | None = None
     partitions: frozenset[Partition] | None = None
     local_only: bool = False
+    run_paths: frozenset[str] | None = None
 
     @property
     def is_whole(self) -> bool:
         """Every source is asked about every run."""
-        return self.project is None and self.since is None and self.partitions is None
+        some = (self.project, self.since, self.partitions, self.run_paths)
+        return all(one is None for one in some)
 
     def admits(self, change: ChangedRun) -> bool:
         """The run may be read."""
+        if self.run_paths is not None and change.run_path not in self.run_paths:
+            return False
         names = (change.project, f"{change.entity}/{change.project}")
         if self.project is not None and self.project not in names:
             return False
@@ -122,7 +130,7 @@ def plan_refresh(lab: Lab, *, now: datetime, selection: Selection) -> Plan:
     state = read_state(lab.lake)
     question = Question(
         now=now,
-        reread=None if selection.reread else unreadable_runs(lab.lake, state),
+        reread=_reread(lab, state, selection),
         project=selection.project,
         local_only=selection.local_only,
     )
@@ -157,6 +165,15 @@ def plan_results(
     state = read_result_state(lab.lake)
     found = changed_results(lab.config, state, reread=reread, local_only=local_only)
     return tuple(found)
+
+
+def _reread(
+    lab: Lab, state: "pl.DataFrame", selection: Selection
+) -> AbstractSet[str] | None:
+    """Runs to read although nothing about them changed; ``None`` for all."""
+    if not selection.reread:
+        return unreadable_runs(lab.lake, state)
+    return selection.run_paths
 
 
 def refresh(

@@ -32,11 +32,12 @@ _KINDS = {"python", "polars", "parquet"}
 def scores(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis and run: exactly what the statistics were computed from."""
     used = ("name", "project", "runs", "score", "group", "task", "replicate")
-    return built(
+    result = built(
         lab.lab,
         _recipe(lab.lab, "stats.scores", _SCORE_INPUTS, (*used, "normalize")),
         lambda build: _per_analysis(lab.lab, build, _scores_of(lab.lab)),
     )
+    return _with_plots(result, _figures(lab.lab, "stats.scores", "scores_over_time"))
 
 
 @dg.asset(**definition("stats.interval_estimates", _KINDS, ("stats.scores",)))
@@ -59,7 +60,7 @@ def performance_profiles(lab: LabResource) -> dg.MaterializeResult:  # type: ign
 def comparisons(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis and pair of groups: test, effect size and difference."""
     used = ("comparison", "interval")
-    return _statistic(lab.lab, "stats.comparisons", used)
+    return _statistic(lab.lab, "stats.comparisons", used, "comparisons")
 
 
 @dg.asset(**definition("stats.probability_of_improvement", _KINDS, ("stats.scores",)))
@@ -76,7 +77,8 @@ def probability_of_improvement(lab: LabResource) -> dg.MaterializeResult:  # typ
 @dg.asset(**definition("stats.rank_stability", _KINDS, ("stats.scores",)))
 def rank_stability(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per analysis and group: its rank, and how sure that is."""
-    return _statistic(lab.lab, "stats.rank_stability", ("interval", "statistics"))
+    used = ("interval", "statistics")
+    return _statistic(lab.lab, "stats.rank_stability", used, "rank_stability")
 
 
 @dg.asset(
@@ -107,8 +109,7 @@ def sample_efficiency(lab: LabResource) -> dg.MaterializeResult:  # type: ignore
 
     recipe = _recipe(found, name, reads, ("name", *used))
     result = built(found, recipe, lambda build: _per_analysis(found, build, of))
-    shown = plots(_figures(found, name, "sample_efficiency"))
-    return result._replace(metadata={**(result.metadata or {}), **shown})
+    return _with_plots(result, _figures(found, name, "sample_efficiency"))
 
 
 @dg.asset(**definition("stats.optimality_gaps", _KINDS, ("stats.scores",)))
@@ -119,7 +120,7 @@ def optimality_gaps(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[t
 
 
 def _statistic(
-    lab: Lab, name: str, used: tuple[str, ...], plot: str | None = None
+    lab: Lab, name: str, used: tuple[str, ...], plot: str
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # has no value
     def of(analysis: Analysis, build: Build) -> pl.DataFrame:
         rows = lab.lake.read("stats.scores", build.inputs["stats.scores"])
@@ -128,8 +129,14 @@ def _statistic(
 
     recipe = _recipe(lab, name, ("stats.scores",), ("name", *used))
     result = built(lab, recipe, lambda build: _per_analysis(lab, build, of))
-    shown = plots(_figures(lab, name, plot)) if plot else {}
-    return result._replace(metadata={**(result.metadata or {}), **shown})
+    return _with_plots(result, _figures(lab, name, plot))
+
+
+def _with_plots(
+    result: dg.MaterializeResult,  # type: ignore[type-arg]  # has no value
+    svgs: Iterator[str],
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # as above
+    return result._replace(metadata={**(result.metadata or {}), **plots(svgs)})
 
 
 def _figures(lab: Lab, name: str, kind: str) -> Iterator[str]:

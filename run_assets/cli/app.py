@@ -7,14 +7,29 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from run_assets.cli import data, evals, labs, publishing, runs, stats
+from run_assets.cli import (
+    artifacts,
+    comparing,
+    data,
+    diagnosis,
+    evals,
+    labs,
+    publishing,
+    rewards,
+    runs,
+    stats,
+)
 from run_assets.cli.session import Session
 from run_assets.cli.terminal import safe_message
 from run_assets.errors import RunAssetsError, UsageError
 
 _WITH_VALUE = ("--config", "--project")
 _ALONE = ("-v", "--verbose", "-q", "--quiet")
+_OWN_CONFIG = (["runs", "search"], ["rewards"])
+"""Commands whose own ``--config`` asks about the configs of runs."""
 _INTERRUPTED = 130
+
+del artifacts, comparing  # they add their commands to ``runs``
 
 app = typer.Typer(
     name="run-assets",
@@ -27,7 +42,9 @@ app = typer.Typer(
 )
 labs.register(app)
 data.register(app)
+diagnosis.register(app)
 publishing.register(app)
+rewards.register(app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
 app.add_typer(evals.app, name="evals", help="Trials of models on tasks.")
@@ -87,13 +104,16 @@ def run() -> NoReturn:
 def hoisted(arguments: list[str]) -> list[str]:
     """Global options work behind a command, too: they are moved before it.
 
-    What follows ``dagster`` is Dagster's own, and what follows ``--`` is no option.
+    What follows ``dagster`` is Dagster's own, what follows ``--`` is no option, and
+    ``--config`` behind a command that has one of its own is that command's.
 
     Raises:
         UsageError: An option is the last word and its value is missing.
 
     >>> hoisted(["refresh", "--project", "lab/maze", "--quiet", "--full"])
     ['--project', 'lab/maze', '--quiet', 'refresh', '--full']
+    >>> hoisted(["--config", "lab", "runs", "search", "--config", "lr=0.1"])
+    ['--config', 'lab', 'runs', 'search', '--config', 'lr=0.1']
     >>> hoisted(["--config", "lab", "dagster", "job", "list", "-v"])
     ['--config', 'lab', 'dagster', 'job', 'list', '-v']
     """
@@ -104,6 +124,8 @@ def hoisted(arguments: list[str]) -> list[str]:
     for argument in waiting:
         if argument == "--":
             rest += [argument, *waiting]
+        elif _is_own_config(argument, rest):
+            rest.append(argument)
         elif argument in _ALONE or argument.startswith(
             tuple(f"{option}=" for option in _WITH_VALUE)
         ):
@@ -122,6 +144,12 @@ def _dagster_at(arguments: list[str]) -> int:
         position += 2 if arguments[position] in _WITH_VALUE else 1
     is_dagster = arguments[position : position + 1] == ["dagster"]
     return position if is_dagster else len(arguments)
+
+
+def _is_own_config(argument: str, before: list[str]) -> bool:
+    """The option belongs to the command whose words came before."""
+    is_config = argument == "--config" or argument.startswith("--config=")
+    return is_config and any(before[: len(one)] == one for one in _OWN_CONFIG)
 
 
 def _value_of(option: str, value: str | None) -> str:

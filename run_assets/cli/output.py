@@ -1,11 +1,8 @@
 """How data goes to stdout and to files: text, JSON, CSV or parquet."""
 
 import json
-import math
 import os
 import sys
-from datetime import date, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -14,6 +11,7 @@ import typer
 from run_assets.cli.terminal import is_styled, is_terminal, terminal_width
 from run_assets.cli.text_table import to_table
 from run_assets.errors import UsageError
+from run_assets.reading.json_values import Cleaner
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,11 +23,6 @@ FormatOption = Annotated[
     Format, typer.Option("--output-format", help="How data is printed.")
 ]
 
-# Source: OWASP, CSV Injection: signs that a spreadsheet takes for a formula. A plain
-# negative number is none.
-_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"  # noqa: RUF001  # they look alike, hence the danger
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-
 
 def write(frame: "pl.DataFrame", form: Format) -> None:
     """Print a frame.
@@ -40,11 +33,31 @@ def write(frame: "pl.DataFrame", form: Format) -> None:
     if form == "json":
         emit(to_json(frame))
     elif form == "csv":
+        from run_assets.reading.spreadsheets import spreadsheet_safe
+
         emit(spreadsheet_safe(frame.lazy()).collect().write_csv().removesuffix("\n"))
     elif form == "parquet":
         _emit_parquet(frame)
     else:
         emit(to_table(frame, terminal_width(), is_styled=is_styled()))
+
+
+def write_tables(frame: "pl.DataFrame", form: Format, **more: "pl.DataFrame") -> None:
+    """Print an answer of several tables; csv and parquet hold the first alone.
+
+    Raises:
+        UsageError: Parquet on a terminal.
+    """
+    if form == "json":
+        rest = {name: one.rows(named=True) for name, one in more.items()}
+        emit(json_document(frame.rows(named=True), **rest))
+        return
+    write(frame, form)
+    if form == "table":
+        for name, one in more.items():
+            if not one.is_empty():
+                emit(f"\n{name.replace('_', ' ')}")
+                write(one, form)
 
 
 def emit(text: str) -> None:
@@ -61,6 +74,7 @@ def export(frame: "pl.LazyFrame", target: Path) -> None:
         UsageError: The ending is neither ``.csv`` nor ``.parquet``.
         SourceError: The file cannot be written.
     """
+    from run_assets.reading.spreadsheets import spreadsheet_safe
     from run_assets.store.lake import publish_file
 
     ending = target.suffix.lower()
@@ -85,110 +99,27 @@ def to_json(frame: "pl.DataFrame") -> str:
     return json_document(frame.rows(named=True))
 
 
-def json_document(rows: list[dict[str, Any]]) -> str:
+def json_document(rows: list[dict[str, Any]], **more: list[dict[str, Any]]) -> str:
     """Valid JSON; NaN and infinities become null, and ``n_nonfinite`` counts them.
+
+    Args:
+        rows: The answer.
+        more: Further tables of the same answer, by name.
 
     >>> json.loads(json_document([{"loss": float("nan")}]))
     {'schema_version': 1, 'n_nonfinite': 1, 'rows': [{'loss': None}]}
     """
-    counter = _Cleaner()
+    counter = Cleaner()
     document = {
         "schema_version": SCHEMA_VERSION,
         "n_nonfinite": 0,
-        "rows": [counter.clean(row) for row in rows],
+        **{
+            name: [counter.clean(row) for row in table]
+            for name, table in {"rows": rows, **more}.items()
+        },
     }
     document["n_nonfinite"] = counter.n_nonfinite
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2)
-
-
-class _Cleaner:
-    """Makes values fit for JSON, and counts what JSON cannot say."""
-
-    def __init__(self) -> None:
-        self.n_nonfinite = 0
-
-    def clean(self, value: Any) -> Any:
-        match value:
-            case dict():
-                return {str(name): self.clean(one) for name, one in value.items()}
-            case list() | tuple():
-                return [self.clean(one) for one in value]
-            case Decimal() | float():
-                return self._number(float(value))
-        return _plain(value)
-
-    def _number(self, value: float) -> float | None:
-        if math.isfinite(value):
-            return value
-        self.n_nonfinite += 1
-        return None
-
-
-def _plain(value: Any) -> Any:
-    """Values of one piece that JSON does not know."""
-    match value:
-        case date() | time():  # a datetime is a date
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case bytes():
-            return value.hex()
-    return value
-
-
-def spreadsheet_safe(frame: "pl.LazyFrame") -> "pl.LazyFrame":
-    """Only plain columns, and no text that a spreadsheet would run as a formula.
-
-    Lists and structs become JSON, bytes hexadecimal, durations seconds; a text that
-    starts like a formula gets an apostrophe before it, unless it is a number.
-    """
-    import polars as pl
-
-    columns = [
-        _plain_column(name, kind).alias(_safe_name(name))
-        for name, kind in frame.collect_schema().items()
-    ]
-    return frame.select(columns) if columns else pl.LazyFrame()
-
-
-def _plain_column(name: str, kind: "pl.DataType") -> "pl.Expr":
-    import polars as pl
-
-    column = pl.col(name)
-    if kind.is_nested():
-        return column.map_batches(
-            _json_texts, return_dtype=pl.String, is_elementwise=True
-        )
-    if kind == pl.Duration:
-        return column.dt.total_microseconds() / 1_000_000
-    if kind == pl.Binary:
-        return column.bin.encode("hex")
-    return _without_formula(column) if kind == pl.String else column
-
-
-def _without_formula(column: "pl.Expr") -> "pl.Expr":
-    import polars as pl
-
-    is_formula = column.str.contains(_FORMULA) & ~column.str.contains(_NUMBER)
-    quoted = pl.concat_str(pl.lit("'"), column)
-    return pl.when(is_formula).then(quoted).otherwise(column)
-
-
-def _safe_name(name: str) -> str:
-    import re
-
-    return f"'{name}" if re.match(_FORMULA, name) else name
-
-
-def _json_texts(series: "pl.Series") -> "pl.Series":
-    import polars as pl
-
-    texts = [None if one is None else _json_text(one) for one in series.to_list()]
-    return pl.Series(series.name, texts, pl.String)
-
-
-def _json_text(value: Any) -> str:
-    return json.dumps(_Cleaner().clean(value), ensure_ascii=False)
 
 
 def _emit_parquet(frame: "pl.DataFrame") -> None:

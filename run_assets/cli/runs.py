@@ -1,4 +1,4 @@
-"""``run-assets runs``: which runs there are and what they logged."""
+"""``run-assets runs list|get|metrics``: which runs there are and what they logged."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from run_assets.cli.output import Format, FormatOption, emit, json_document, write
+from run_assets.cli.run_source import (
+    Fetching,
+    ForceFetch,
+    LocalOnly,
+    RunArgument,
+    lab_of,
+    read_runs,
+)
 from run_assets.cli.selection import (
     check_project,
     collected,
@@ -13,6 +21,7 @@ from run_assets.cli.selection import (
     resolve_run,
 )
 from run_assets.cli.session import EVERYWHERE, Session, session
+from run_assets.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,12 +29,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from run_assets.lab import Lab
+    from run_assets.reading.run import Run
 
 app = typer.Typer(no_args_is_help=True)
 
 _STATES = ("running", "finished", "failed", "crashed", "killed", "unknown")
 State = StrEnum("State", _STATES)  # type: ignore[misc]  # Typer takes no list of Literals
-RunArgument = Annotated[str, typer.Argument(help="Run path, run id or display name.")]
 _LISTED = (
     "run_path",
     "run_name",
@@ -63,15 +72,6 @@ _SHOWN_STATISTICS = (
     "first_step",
     "last_step",
 )
-# The names of columns here, and those that W&B uses for the same.
-_AXES = {
-    "step": "step",
-    "_step": "step",
-    "logged_at": "logged_at",
-    "_timestamp": "logged_at",
-    "runtime_seconds": "runtime_seconds",
-    "_runtime": "runtime_seconds",
-}
 
 
 @app.command("list", epilog=EVERYWHERE)
@@ -93,20 +93,13 @@ def list_runs(  # noqa: PLR0913  # one parameter an option
     output_format: FormatOption = "table",
 ) -> None:
     """List runs, youngest first."""
-    import polars as pl
-
     given = session(context)
     runs = _on_servers(given) if remote else given.lab().table("marts.runs")
     known = collected(runs.select("entity", "project").unique())
     if given.project:
         check_project(given.project, known.rows())
         runs = runs.filter(in_project(given.project))
-    for name in tag or ():
-        runs = runs.filter(pl.col("tags").list.contains(name))
-    if state:
-        runs = runs.filter(pl.col("run_state").is_in(state))
-    if group is not None:
-        runs = runs.filter(pl.col("run_group") == group)
+    runs = filtered(runs, tag, state, group)
     order = runs.sort("created_at", "run_path", descending=[True, False])
     shown = _LISTED_REMOTE if remote else _LISTED
     found = collected(order.select(shown).head(limit + 1))
@@ -118,25 +111,88 @@ def list_runs(  # noqa: PLR0913  # one parameter an option
         given.note(f"only the youngest {limit}; --limit shows more")
 
 
-@app.command("get", epilog=EVERYWHERE)
-def get_run(
-    context: typer.Context, run: RunArgument, *, output_format: FormatOption = "table"
-) -> None:
-    """Show everything known of a run: columns, config and summary."""
+def filtered(
+    runs: "pl.LazyFrame",
+    tags: list[str] | None,
+    states: "list[State] | None",
+    group: str | None,
+) -> "pl.LazyFrame":
+    """The runs with all the tags, in one of the states, of the group."""
     import polars as pl
 
+    for name in tags or ():
+        runs = runs.filter(pl.col("tags").list.contains(name))
+    if states:
+        runs = runs.filter(pl.col("run_state").is_in(states))
+    return runs if group is None else runs.filter(pl.col("run_group") == group)
+
+
+@app.command("get", epilog=EVERYWHERE)
+def get_run(  # noqa: PLR0913  # one parameter an option
+    context: typer.Context,
+    run: RunArgument,
+    *,
+    include_history: Annotated[
+        bool, typer.Option("--include-history", help="And every logged value.")
+    ] = False,
+    include_artifacts: Annotated[
+        bool, typer.Option("--include-artifacts", help="And its artifacts.")
+    ] = False,
+    local_only: LocalOnly = False,
+    force_fetch: ForceFetch = False,
+    output_format: FormatOption = "table",
+) -> None:
+    """Show everything known of a run: columns, config and summary."""
     given = session(context)
-    lab = given.lab()
-    path = resolve_run(lab.table("marts.runs"), run, given.project)
-    row = collected(lab.table("raw.runs").filter(run_path=path))
+    lab = lab_of(given, [run])
+    [found] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
+    more: dict[str, pl.DataFrame] = {}
+    if include_history:
+        more["history"] = found.rows()
+    if include_artifacts:
+        more["artifacts"] = found.artifacts
+    if more and output_format in ("csv", "parquet"):
+        msg = (
+            f"{output_format} holds one table: --include-history and "
+            "--include-artifacts need json or table; `runs export` writes files"
+        )
+        raise UsageError(msg)
+    _show_run(found, more, output_format)
+
+
+def _show_run(
+    run: "Run", more: "dict[str, pl.DataFrame]", output_format: Format
+) -> None:
+    import polars as pl
+
+    about = {**run.columns, "config": dict(run.config), "summary": dict(run.summary)}
     if output_format == "json":
-        emit(json_document([_parsed(row)]))
+        tables = {name: frame.to_dicts() for name, frame in more.items()}
+        emit(json_document([{**about, **tables}]))
     elif output_format == "table":
-        rows = list(_lines(_parsed(row)))
         schema = {"key": pl.String, "value": pl.String}
-        write(pl.DataFrame(rows, schema, orient="row"), "table")
+        write(pl.DataFrame(list(_lines(about)), schema, orient="row"), "table")
+        for name, frame in more.items():
+            emit(f"\n{name}")
+            write(frame, "table")
     else:
-        write(row, output_format)
+        write(_raw_row(run), output_format)
+
+
+def _raw_row(run: "Run") -> "pl.DataFrame":
+    """The run as one row: config and summary are JSON texts again."""
+    import json
+
+    import polars as pl
+
+    texts = {
+        name: json.dumps(dict(values), sort_keys=True, ensure_ascii=False)
+        for name, values in (
+            ("config_json", run.config),
+            ("summary_json", run.summary),
+        )
+    }
+    return pl.DataFrame([{**run.columns, **texts}], infer_schema_length=None)
 
 
 @app.command("metrics", epilog=EVERYWHERE)
@@ -148,6 +204,9 @@ def show_metrics(  # noqa: PLR0913  # one parameter an option
         list[str] | None,
         typer.Option("--metric", "-m", help="Name, wildcard or @group; repeatable."),
     ] = None,
+    all_metrics: Annotated[
+        bool, typer.Option("--all-metrics", help="All of them, with their values.")
+    ] = False,
     values: Annotated[bool, typer.Option("--values", help="Every value.")] = False,
     x_axis: Annotated[
         str | None,
@@ -162,34 +221,79 @@ def show_metrics(  # noqa: PLR0913  # one parameter an option
         bool,
         typer.Option("--available", help="Ask the server what there is; read none."),
     ] = False,
+    local_only: LocalOnly = False,
+    force_fetch: ForceFetch = False,
     output_format: FormatOption = "table",
 ) -> None:
-    """Show what a run logged: statistics of each metric, or every value."""
+    """Show what a run logged: statistics of each metric, and every value.
+
+    JSON has both, once metrics are chosen; a table has the one or the other.
+    """
     import polars as pl
 
     given = session(context)
     if available:
         _show_available(given, run, output_format)
         return
-    lab = given.lab()
-    path = resolve_run(lab.table("marts.runs"), run, given.project)
-    statistics = lab.table("marts.run_summaries").filter(run_path=path)
-    summaries = collected(statistics.drop("run_path", "project").sort("metric"))
-    known = summaries["metric"].to_list()
-    chosen = _chosen(lab, metric, known)
-    if not known:
-        given.note(f"{path} logged no numbers")
-    if not (values or x_axis or last_n_steps):
-        shown = summaries.filter(pl.col("metric").is_in(chosen))
+    lab = lab_of(given, [run])
+    [found] = read_runs(given, lab, [run], Fetching(local_only, force_fetch))
+    if metric and all_metrics:
+        msg = "--all-metrics and -m exclude each other"
+        raise UsageError(msg)
+    chosen = chosen_metrics(lab, metric, found.metrics)
+    if not found.metrics:
+        given.note(f"{found.path} logged no numbers")
+    statistics = found.statistics.filter(pl.col("metric").is_in(chosen))
+    is_flat = bool(values or x_axis or last_n_steps)
+    with_values = output_format == "json" and bool(metric or all_metrics)
+    if not (is_flat or with_values):
         is_table = output_format == "table"
-        write(shown.select(_SHOWN_STATISTICS) if is_table else shown, output_format)
+        shown = statistics.select(_SHOWN_STATISTICS) if is_table else statistics
+        write(shown, output_format)
         return
-    points = _points(lab, path, chosen)
-    if last_n_steps is not None:
-        points = points.group_by("metric", maintain_order=True).tail(last_n_steps)
-    if x_axis is not None:
-        points = _over(given, points, x_axis, _axis_points(lab, path, x_axis, known))
-    write(points, output_format)
+    placed = _placed(given, found, chosen, x_axis or "step", last_n_steps)
+    if output_format == "json":
+        emit(json_document(list(_with_values(statistics, placed))))
+    else:
+        write(placed, output_format)
+
+
+def chosen_metrics(lab: "Lab", metric: list[str] | None, known: list[str]) -> list[str]:
+    """The metrics that names, wildcards and groups mean; all where there are none."""
+    from run_assets.derived.metric_groups import expand
+
+    if not metric:
+        return known
+    return expand(metric, groups=lab.config.metric_groups, available=known)
+
+
+def _placed(
+    given: Session, run: "Run", metrics: list[str], axis: str, last: int | None
+) -> "pl.DataFrame":
+    from run_assets.reading.axes import placed
+
+    points = run.points(*metrics)
+    if last is not None:
+        points = points.group_by("metric", maintain_order=True).tail(last)
+    found = placed(run, points, axis)
+    if missing := found["x"].null_count():
+        given.note(f"{missing} values have no {axis} at their step; they come last")
+    return found
+
+
+def _with_values(
+    statistics: "pl.DataFrame", placed: "pl.DataFrame"
+) -> "Iterator[dict[str, Any]]":
+    """One row a metric, with its values, each at its own x."""
+    by_metric = placed.partition_by("metric", as_dict=True)
+    for row in statistics.rows(named=True):
+        mine = by_metric.get((row["metric"],), placed.clear())
+        axis = mine["x_axis"].first()
+        yield {
+            **row,
+            "x_axis": axis,
+            "values": mine.select("x", "step", "value").rows(named=True),
+        }
 
 
 def _on_servers(given: Session) -> "pl.LazyFrame":
@@ -208,67 +312,6 @@ def _show_available(given: Session, run: str, output_format: Format) -> None:
     is_path = run.count("/") == 2
     path = run if is_path else resolve_run(lab.table("marts.runs"), run, given.project)
     write(available_metrics(lab.config, path), output_format)
-
-
-def _chosen(lab: "Lab", metric: list[str] | None, known: list[str]) -> list[str]:
-    from run_assets.derived.metric_groups import expand
-
-    if metric is None:
-        return known
-    return expand(metric, groups=lab.config.metric_groups, available=known)
-
-
-def _points(lab: "Lab", path: str, metrics: list[str]) -> "pl.DataFrame":
-    import polars as pl
-
-    table = lab.table("core.metric_points")
-    mine = table.filter(pl.col("run_path") == path, pl.col("metric").is_in(metrics))
-    return collected(mine.sort("metric", "step").drop("run_path"))
-
-
-def _axis_points(
-    lab: "Lab", path: str, axis: str, known: list[str]
-) -> "pl.DataFrame | None":
-    """The values of a metric that is the x axis; none where a column is."""
-    if axis in _AXES:
-        return None
-    from run_assets.errors import UsageError, did_you_mean
-
-    if axis not in known:
-        hint = did_you_mean(axis, [*_AXES, *known])
-        msg = f"no column and no metric of this run is called {axis!r}{hint}"
-        raise UsageError(msg)
-    return _points(lab, path, [axis]).select("step", x="value")
-
-
-def _over(
-    given: Session, points: "pl.DataFrame", axis: str, values: "pl.DataFrame | None"
-) -> "pl.DataFrame":
-    """Each value with its place on the axis, in the order of the axis."""
-    import polars as pl
-
-    bare = points.drop("x", "x_metric").with_columns(x_axis=pl.lit(axis))
-    if values is None:
-        placed = bare.with_columns(x=pl.col(_AXES[axis]))
-    else:
-        placed = bare.join(values, on="step", how="left", validate="m:1")
-    if missing := placed["x"].null_count():
-        given.note(f"{missing} values have no {axis} at their step; they come last")
-    order = placed.sort("metric", "x", "step", nulls_last=True)
-    return order.select("metric", "x_axis", "x", "step", "value")
-
-
-def _parsed(row: "pl.DataFrame") -> dict[str, Any]:
-    """A run with config and summary as values instead of JSON text."""
-    import json
-
-    found = row.to_dicts()[0]
-    config, summary = found.pop("config_json"), found.pop("summary_json")
-    return {
-        **found,
-        "config": json.loads(config) if config else {},
-        "summary": json.loads(summary) if summary else {},
-    }
 
 
 def _lines(values: dict[str, Any], before: str = "") -> "Iterator[tuple[str, str]]":

@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from run_assets.errors import NotFoundError, SourceError, UsageError, did_you_mean
+from run_assets.errors import NotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,13 +19,9 @@ def collected(frame: "pl.LazyFrame") -> "pl.DataFrame":
     Raises:
         SourceError: A file is damaged.
     """
-    import polars as pl
+    from run_assets.store.lake import collected as rows_of
 
-    try:
-        return frame.collect()
-    except (OSError, pl.exceptions.ComputeError) as error:
-        msg = f"the lake cannot be read: {error}; `run-assets refresh` repairs it"
-        raise SourceError(msg) from error
+    return rows_of(frame)
 
 
 def in_project(project: str) -> "pl.Expr":

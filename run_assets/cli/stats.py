@@ -257,9 +257,19 @@ def pass_at_k(  # one parameter an option
     import polars as pl
 
     from run_assets import stats
+    from run_assets.errors import UsageError
 
     analysis, scores = _scores(given, question)
     score = pl.col("raw_score")
+    if (
+        success_at is None
+        and not scores["raw_score"].drop_nulls().is_in([0.0, 1.0]).all()
+    ):
+        message = (
+            f"{analysis.score.metric!r} of analysis {analysis.name!r} is no yes or no; "
+            "say with --success-at SCORE from which score on a run succeeded"
+        )
+        raise UsageError(message)
     success = score if success_at is None else score >= success_at
     trials = scores.select(
         "group_name", pl.col("task").fill_null("(no task)"), success.alias("success")

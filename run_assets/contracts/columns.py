@@ -185,6 +185,45 @@ COLUMNS: dict[str, Column] = {
     "optimum": Column("DOUBLE", "Best possible score of the task"),
     "n_x": Column("BIGINT", "Runs or pairs of x that entered the test"),
     "n_y": Column("BIGINT", "Runs or pairs of y that entered the test"),
+    # rewards
+    "part": Column("VARCHAR", "component, total, success_rate or training"),
+    "trend_ratio": Column(
+        "DOUBLE", "Mean of the second half minus the first's, over |the first's|"
+    ),
+    "trend_change": Column(
+        "DOUBLE", "Rise of the fitted line over the run, in the metric's unit"
+    ),
+    "verdict": Column(
+        "VARCHAR",
+        "improving, worsening, rising, falling, constant, unclear or not_testable",
+    ),
+    "step_25": Column(
+        "BIGINT", "First logged step at 25 % of the way from first to last"
+    ),
+    "step_50": Column(
+        "BIGINT", "First logged step at 50 % of the way from first to last"
+    ),
+    "step_75": Column(
+        "BIGINT", "First logged step at 75 % of the way from first to last"
+    ),
+    "step_90": Column(
+        "BIGINT", "First logged step at 90 % of the way from first to last"
+    ),
+    "weight": Column("DOUBLE", "Weight of the component in the ledger"),
+    "contribution": Column("DOUBLE", "Weight times mean value of the component"),
+    "share": Column(
+        "DOUBLE", "Size of the contribution as a share of all sizes, in [0, 1]"
+    ),
+    # diagnostics
+    "rule_code": Column("VARCHAR", "Code of the rule, such as RUN001"),
+    "rule_name": Column("VARCHAR", "Name of the rule, such as loss-spike"),
+    "family": Column("VARCHAR", "Family of the rule, such as instability"),
+    "outcome": Column("VARCHAR", "fired, clear or not_testable"),
+    "severity": Column("VARCHAR", "info, warning or error, if it fired"),
+    "evidence_json": Column("VARCHAR", "What the finding rests on, as JSON"),
+    "hypothesis": Column("VARCHAR", "What may be behind it"),
+    "suggestion": Column("VARCHAR", "What to do"),
+    "reason": Column("VARCHAR", "Why it could not be tested, or is clear all the same"),
     # published
     "input_digest": Column("VARCHAR", "Digest of everything the file was made from"),
     "code_version": Column("VARCHAR", "Version of run_assets that made the file"),

@@ -19,7 +19,7 @@ from run_assets.reports.text import (
     count,
     instant,
     number,
-    p_value,
+    p_statement,
     percent,
     signed,
     slug,
@@ -188,7 +188,7 @@ def _rival_remark(pair: Pair, places: int) -> tuple[Relation, Sentence]:
         difference += ", not testable."
     else:
         ends = signed_interval(pair.low, pair.high, places)
-        difference += f" {ends}, adjusted p {_equals(p_value(pair.p_adjusted))}."
+        difference += f" {ends}, adjusted {p_statement(pair.p_adjusted)}."
     return pair.relation, (_TOWARDS[pair.relation], name(pair.other), difference)
 
 
@@ -197,10 +197,6 @@ _TOWARDS: dict[Relation, str] = {
     "worse": "than ",
     "unclear": "against ",
 }
-
-
-def _equals(p: str) -> str:
-    return p if p.startswith("<") else f"= {p}"
 
 
 def _since_remark(

@@ -1,13 +1,11 @@
 """What every plot is: drawn for a wide page and a phone, with a title and a caption."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import altair as alt
+from functools import cached_property
 
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import NARROW, WIDE, Variant, drawn
+from run_assets.reports.drawing import NARROW, WIDE, Chart, drawn
 from run_assets.reports.text import slug
 
 # Lines beyond these cannot be told apart; tables have no such limit.
@@ -26,8 +24,7 @@ class Figure:
         analysis: Name of the analysis.
         title: What it shows.
         caption: How it is to be read, and where its numbers are.
-        svg: For a wide page, a file or a PNG.
-        narrow_svg: For a phone.
+        chart: Makes it for a page.
     """
 
     name: str
@@ -35,8 +32,25 @@ class Figure:
     analysis: str
     title: str
     caption: str
-    svg: str
-    narrow_svg: str
+    chart: Chart
+
+    @cached_property
+    def svg(self) -> str:
+        """Drawn for a wide page, a file or a PNG.
+
+        Raises:
+            ContractError: It holds more than shapes and text.
+        """
+        return drawn(self.chart, WIDE, self.name, self.title)
+
+    @cached_property
+    def narrow_svg(self) -> str:
+        """Drawn for a phone.
+
+        Raises:
+            ContractError: It holds more than shapes and text.
+        """
+        return drawn(self.chart, NARROW, f"{self.name}-narrow", self.title)
 
 
 def figure(
@@ -44,9 +58,9 @@ def figure(
     kind: str,
     title: str,
     caption: str,
-    chart: Callable[[Variant], alt.TopLevelMixin],
+    chart: Chart,
 ) -> Figure:
-    """A plot drawn for both pages.
+    """A plot, drawn when it is looked at.
 
     Args:
         analysis: What it belongs to.
@@ -62,8 +76,7 @@ def figure(
         analysis=analysis.name,
         title=title,
         caption=caption,
-        svg=drawn(chart(WIDE), WIDE, name, title),
-        narrow_svg=drawn(chart(NARROW), NARROW, f"{name}-narrow", title),
+        chart=chart,
     )
 
 

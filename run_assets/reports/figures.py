@@ -12,6 +12,7 @@ import polars as pl
 
 from run_assets.reports.bands import curve_bands
 from run_assets.reports.content import AnalysisContent, Estimate, ReportContent
+from run_assets.reports.difference_figure import comparisons
 from run_assets.reports.drawing import (
     NARROW,
     Groups,
@@ -30,7 +31,10 @@ from run_assets.reports.figure import (
     finite,
 )
 from run_assets.reports.gap_figure import optimality_gaps
+from run_assets.reports.history_figure import scores_over_time
 from run_assets.reports.improvement_figure import probability_of_improvement
+from run_assets.reports.interval_rows import interval_rows
+from run_assets.reports.rank_figure import rank_stability
 from run_assets.reports.text import axis_name, decimals, labels, number, shown, slug
 from run_assets.reports.verdicts import group_order, ranked
 
@@ -46,11 +50,7 @@ STATISTIC_NAMES = {
 
 
 def figures(content: ReportContent) -> dict[str, Figure]:
-    """All plots of a report by name, in the order in which they appear.
-
-    Raises:
-        ContractError: A drawn SVG holds more than shapes and text.
-    """
+    """All plots of a report by name, in the order in which they appear."""
     found = [plot for one in content.analyses for plot in _of_analysis(one)]
     named = {one.name: one for one in found}
     for evaluation in content.evaluations:
@@ -115,28 +115,20 @@ def _interval_panel(
 ) -> alt.LayerChart | alt.FacetChart:
     rows = [one for one in ranked(analysis, statistic) if one.group in style.names]
     places = decimals([one.value for one in rows])
-    base = chart_of([_interval_row(one, style, places) for one in rows])
-    y = alt.Y(
-        "group:N",
-        sort=style.domain,
-        scale=alt.Scale(domain=style.domain),
-        axis=alt.Axis(title=None, labels=has_labels, grid=False, domain=False),
-    )
     x = alt.X(
         "value:Q",
         scale=alt.Scale(domain=_extent(analysis, statistic), zero=False, padding=18),
         axis=alt.Axis(title=_score_title(analysis, width // 6), tickCount=5),
     )
-    color = style.color(legend=False)
-    bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(
-        x=alt.X("low:Q"), x2="high:Q", y=y, color=color
+    drawn = interval_rows(
+        [_interval_row(one, style, places) for one in rows],
+        style.domain,
+        x,
+        color=style.color(legend=False),
+        shape=style.shape(),
+        has_labels=has_labels,
     )
-    point = base.mark_point(size=95, filled=True, opacity=1).encode(
-        x=x, y=y, color=color, shape=style.shape()
-    )
-    value = base.mark_text(dy=-15, fontWeight=600).encode(x=x, y=y, text="text:N")
-    name = STATISTIC_NAMES.get(statistic, shown(statistic, 30))
-    return alt.layer(bar, point, value).properties(height=alt.Step(46), title=name)
+    return drawn.properties(title=STATISTIC_NAMES.get(statistic, shown(statistic, 30)))
 
 
 def _extent(analysis: AnalysisContent, statistic: str) -> list[float]:
@@ -153,6 +145,7 @@ def _extent(analysis: AnalysisContent, statistic: str) -> list[float]:
 
 def _interval_row(one: Estimate, style: Groups, places: int) -> dict[str, Any]:
     return {
+        "name": style.label[one.group],
         "group": style.label[one.group],
         "value": finite(one.value),
         "low": finite(one.low),
@@ -354,8 +347,11 @@ def _profile_panel(
 PLOTS: Mapping[str, Callable[[AnalysisContent], Figure | None]] = {
     "interval_plot": interval_plot,
     "performance_profile": performance_profile,
+    "comparisons": comparisons,
     "probability_of_improvement": probability_of_improvement,
+    "rank_stability": rank_stability,
     "sample_efficiency": sample_efficiency,
     "optimality_gaps": optimality_gaps,
+    "scores_over_time": scores_over_time,
 }
 """Plots of which an analysis has at most one, by kind."""

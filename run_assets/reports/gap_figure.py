@@ -6,8 +6,9 @@ import altair as alt
 import polars as pl
 
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import NARROW, Groups, Variant, chart_of, side_by_side
+from run_assets.reports.drawing import NARROW, Groups, Variant, side_by_side
 from run_assets.reports.figure import MAX_ROWS, MAX_TASKS, Figure, figure, finite
+from run_assets.reports.interval_rows import interval_rows
 from run_assets.reports.text import decimals, labels, number
 from run_assets.reports.verdicts import group_order
 
@@ -81,26 +82,19 @@ def _panel(
     rows: pl.DataFrame, style: Groups, x: alt.X, *, has_labels: bool
 ) -> alt.LayerChart | alt.FacetChart:
     places = decimals(rows["value"])
-    base = chart_of([_row(row, style, places) for row in rows.iter_rows(named=True)])
-    y = alt.Y(
-        "group:N",
-        sort=style.domain,
-        scale=alt.Scale(domain=style.domain),
-        axis=alt.Axis(title=None, labels=has_labels, grid=False, domain=False),
+    return interval_rows(
+        [_row(row, style, places) for row in rows.iter_rows(named=True)],
+        style.domain,
+        x,
+        color=style.color(legend=False),
+        shape=style.shape(),
+        has_labels=has_labels,
     )
-    color = style.color(legend=False)
-    bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(
-        x=alt.X("low:Q"), x2="high:Q", y=y, color=color
-    )
-    point = base.mark_point(size=95, filled=True, opacity=1).encode(
-        x=x, y=y, color=color, shape=style.shape()
-    )
-    value = base.mark_text(dy=-15, fontWeight=600).encode(x=x, y=y, text="text:N")
-    return alt.layer(bar, point, value).properties(height=alt.Step(46))
 
 
 def _row(row: dict[str, Any], style: Groups, places: int) -> dict[str, Any]:
     return {
+        "name": style.label[row["group_name"]],
         "group": style.label[row["group_name"]],
         "value": finite(row["value"]),
         "low": finite(row["low"]),

@@ -68,7 +68,7 @@ def _matrix(
     middle = base.mark_text(fontWeight=600, dy=-7).encode(text="text:N")
     size = variant.font - (3 if variant is NARROW else 1)
     ends = base.mark_text(fontSize=size, dy=9).encode(text="ends:N")
-    width = min(variant.width - 150, 120 * len(groups))
+    width = variant.width - 150
     return alt.layer(square, middle, ends).properties(width=width, height=alt.Step(48))
 
 

@@ -157,6 +157,16 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_statement(value: float | None) -> str:
+    """A p-value in a sentence.
+
+    >>> p_statement(0.0412), p_statement(1e-9)
+    ('p = 0.041', 'p < 0.001')
+    """
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def percent(share: float) -> str:
     """A share in [0, 1] as a percentage.
 

@@ -1,6 +1,7 @@
 """Looking at a server without reading from it: which runs it has, what they logged."""
 
 from collections.abc import Iterator, Set
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,9 +9,9 @@ import polars as pl
 from run_assets.config import Config, WandbApi
 from run_assets.errors import NotFoundError, UsageError, did_you_mean
 from run_assets.sources.wandb_api import clients_of
-from run_assets.sources.wandb_api_client import server_address
+from run_assets.sources.wandb_api_client import WandbClient, server_address
 from run_assets.sources.wandb_api_listing import list_runs
-from run_assets.sources.wandb_api_queries import KEYS
+from run_assets.sources.wandb_api_queries import KEYS, RUN_FILE
 from run_assets.sources.wandb_api_rows import is_internal, type_counts
 
 REMOTE_RUNS = pl.Schema(
@@ -76,25 +77,7 @@ def available_metrics(config: Config, run_path: str) -> pl.DataFrame:
         UsageError: The run's project is not configured.
         NotFoundError: The server has no such run.
     """
-    path, _, run = run_path.rpartition("/")
-    known = {name: source for source, name in _projects(config)}
-    if path not in known:
-        msg = (
-            f"project {path!r} is not one of the sources of run_assets.yaml"
-            f"{did_you_mean(path, known)}; add it to ask its server"
-        )
-        raise UsageError(msg)
-    [client] = clients_of([known[path]]).values()
-    entity, _, project = path.partition("/")
-    address = {"entity": entity, "project": project, "run": run}
-    answer = client.query("RunHistoryKeys", KEYS, address)
-    found = (answer.get("project") or {}).get("run")
-    if not found:
-        msg = (
-            f"no run {run_path} on {client.base_url}; "
-            "`run-assets runs list --remote` shows all"
-        )
-        raise NotFoundError(msg)
+    _, found = _asked(config, run_path, "RunHistoryKeys", KEYS)
     rows = [
         (metric, sum(counts.values()), sorted(counts))
         for metric, counts in sorted(type_counts(found["historyKeys"]).items())
@@ -106,6 +89,48 @@ def available_metrics(config: Config, run_path: str) -> pl.DataFrame:
         "types": pl.List(pl.String),
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def download_run_file(config: Config, run_path: str, name: str, target: Path) -> None:
+    """Store a file of a run, such as ``media/table/eval.table.json``.
+
+    Raises:
+        UsageError: The run's project is not configured.
+        NotFoundError: The server has no such run, or the run no such file.
+    """
+    client, found = _asked(config, run_path, "RunFiles", RUN_FILE, names=[name])
+    edges = found["files"]["edges"]
+    if not edges:
+        msg = f"run {run_path} has no file {name!r} on {client.base_url}"
+        raise NotFoundError(msg)
+    url = edges[0]["node"]["directUrl"] or edges[0]["node"]["url"]
+    client.download(url, target, "GET run file")
+
+
+def _asked(
+    config: Config, run_path: str, operation: str, document: str, **more: Any
+) -> tuple[WandbClient, dict[str, Any]]:
+    """What a run's server answers, and the client that asked it."""
+    path, _, run = run_path.rpartition("/")
+    known = {name: source for source, name in _projects(config)}
+    if path not in known:
+        msg = (
+            f"project {path!r} is not one of the sources of run_assets.yaml"
+            f"{did_you_mean(path, known)}; add it to ask its server"
+        )
+        raise UsageError(msg)
+    [client] = clients_of([known[path]]).values()
+    entity, _, project = path.partition("/")
+    address = {"entity": entity, "project": project, "run": run}
+    answer = client.query(operation, document, {**address, **more})
+    found = (answer.get("project") or {}).get("run")
+    if not found:
+        msg = (
+            f"no run {run_path} on {client.base_url}; "
+            "`run-assets runs list --remote` shows all"
+        )
+        raise NotFoundError(msg)
+    return client, found
 
 
 def _projects(config: Config) -> Iterator[tuple[WandbApi, str]]:

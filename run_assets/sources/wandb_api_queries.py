@@ -132,6 +132,19 @@ query RunHistoryKeys($entity: String!, $project: String!, $run: String!) {
 """
 """What a run logged, without what it logged."""
 
+RUN_FILE = """
+query RunFiles(
+    $entity: String!, $project: String!, $run: String!, $names: [String] = []
+) {
+    project(name: $project, entityName: $entity) {
+        run(name: $run) {
+            files(names: $names, first: 1) { edges { node { name url directUrl } } }
+        }
+    }
+}
+"""
+"""Where a file of a run can be had."""
+
 
 def existence_query(count: int) -> str:
     """Whether runs exist: ``$r0``, ``$r1`` … in one request, null where one does not.

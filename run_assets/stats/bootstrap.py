@@ -6,6 +6,7 @@ from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from run_assets.errors import UsageError
@@ -17,6 +18,16 @@ METHODS = ("percentile", "corrected", "bca")
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 Row = dict[str, object]
+
+BASIS = {
+    "n_tasks": pl.Int64,
+    "min_runs_per_task": pl.Int64,
+    "max_runs_per_task": pl.Int64,
+    "resamples": pl.Int64,
+    "seed": pl.Int64,
+    "notes": pl.String,
+}
+"""The columns with which a result says what it rests on."""
 
 # Replicates closer to the estimate than this share of its size equal it but for
 # rounding.
@@ -190,8 +201,14 @@ def percentile_ends(replicates: Float64Array, tail: float) -> Float64Array:
     Returns:
         Shape ``(2, ...)``: the low and the high end.
     """
-    ends = np.quantile(replicates, (tail, 1 - tail), axis=0)
-    return np.asarray(ends, dtype=np.float64)
+    # Sorting takes half of the time of `np.quantile`, which selects.
+    ordered = np.sort(replicates, axis=0)
+    last = len(ordered) - 1
+    places = np.array([tail, 1 - tail]) * last
+    below = places.astype(np.int64)
+    rest = (places - below).reshape(-1, *[1] * (ordered.ndim - 1))
+    low, high = ordered[below], ordered[np.minimum(below + 1, last)]
+    return np.asarray(low + rest * (high - low), dtype=np.float64)
 
 
 def no_interval_reason(layout: Strata) -> str | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from run_assets.errors import UsageError
 from run_assets.stats.aggregate import STATISTICS, point_estimate
 from run_assets.stats.bootstrap import (
+    BASIS,
     Bootstrap,
     Row,
     missing_variance,
@@ -43,12 +44,7 @@ SCHEMA = {
     "confidence": pl.Float64,
     "method": pl.String,
     "n_runs": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 

@@ -7,6 +7,7 @@ from math import isfinite
 import polars as pl
 
 from run_assets.errors import UsageError
+from run_assets.stats.bootstrap import BASIS
 from run_assets.stats.intervals import interval_estimates
 from run_assets.stats.normalization import ANY_TASK
 from run_assets.stats.samples import check_columns, task_label
@@ -27,12 +28,7 @@ SCHEMA = {
     "confidence": pl.Float64,
     "method": pl.String,
     "n_runs": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 

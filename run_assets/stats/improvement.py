@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from run_assets.stats.aggregate import weighted_sums
 from run_assets.stats.bootstrap import (
+    BASIS,
     Bootstrap,
     Row,
     missing_variance,
@@ -45,12 +46,7 @@ SCHEMA = {
     "method": pl.String,
     "n_x": pl.Int64,
     "n_y": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 

@@ -18,6 +18,7 @@ from run_assets.stats.aggregate import (
     point_estimate,
 )
 from run_assets.stats.bootstrap import (
+    BASIS,
     Bootstrap,
     Row,
 )
@@ -43,12 +44,7 @@ SCHEMA = {
     "method": pl.String,
     "level": pl.String,
     "n_runs": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 
@@ -130,7 +126,7 @@ def interval_estimates(  # noqa: PLR0913  every option of the analysis is one ar
     # Rows of one run and task in different clusters stay apart, as pairs do.
     columns = ScoreColumns(group, task, score, replicate, pair=cluster)
     groups = read_groups(scores, columns)
-    tasks = {name for item in groups for name in item.runs["task"]}
+    tasks = {name for item in groups for name in item.runs["task"].unique()}
     rows = [row for item in groups for row in _group_rows(item, question, tasks)]
     return pl.DataFrame(rows, schema=SCHEMA)
 

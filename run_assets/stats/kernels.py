@@ -80,6 +80,20 @@ class Means(NamedTuple):
     distances: Float64Array
 
 
+class Bins(NamedTuple):
+    """The scores bin after bin: a bin's scores are above the same thresholds.
+
+    Attributes:
+        order: Shape ``(scores,)``: positions of the scores, bin after bin.
+        weights: Shape ``(scores,)``: what one draw of them adds.
+        starts: Shape ``(thresholds + 2,)``: where in ``order`` each bin starts.
+    """
+
+    order: UInt64Array
+    weights: Float64Array
+    starts: Int64Array
+
+
 class Pairs(NamedTuple):
     """How the scores of x lie between those of y, task after task.
 
@@ -330,30 +344,25 @@ def compare_resamples(
 
 
 @compiled
-def profile_resamples(
-    draws: Draws, first: int, bins: Int64Array, weights: Float64Array, out: Float64Array
-) -> None:
+def profile_resamples(draws: Draws, first: int, bins: Bins, out: Float64Array) -> None:
     """Fill a chunk of resamples with the weight of the draws above each threshold.
 
     Args:
         draws: The draws of one resample.
         first: Number of the first resample.
-        bins: Shape ``(scores,)``: how many thresholds a score is above.
-        weights: Shape ``(scores,)``: what one draw adds.
+        bins: Which scores lie between which thresholds.
         out: Shape ``(resamples, thresholds)``.
     """
-    n = bins.size
-    n_thresholds = out.shape[1]
+    n = bins.order.size
     counts = np.empty(n + 1, np.int32)
-    in_bin = np.empty(n_thresholds + 1)
     low = np.empty(BLOCK, np.uint64)
     high = np.empty(BLOCK, np.uint64)
+    drawn = np.empty(n)
     for row in range(out.shape[0]):
         draw(draws, first + row, counts, low, high)
-        in_bin[:] = 0.0
         for k in range(n):
-            in_bin[bins[k]] += counts[k] * weights[k]
+            drawn[k] = counts[bins.order[k]] * bins.weights[k]
         above = 0.0
-        for m in range(n_thresholds, 0, -1):
-            above += in_bin[m]
+        for m in range(out.shape[1], 0, -1):
+            above += segment_sum(drawn, bins.starts[m], bins.starts[m + 1])
             out[row, m - 1] = above

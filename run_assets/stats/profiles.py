@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from run_assets.errors import UsageError
 from run_assets.stats.binomials import share_quantiles
 from run_assets.stats.bootstrap import (
+    BASIS,
     Bootstrap,
     Row,
     missing_variance,
@@ -49,12 +50,7 @@ SCHEMA = {
     "confidence": pl.Float64,
     "method": pl.String,
     "n_runs": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 
@@ -135,7 +131,7 @@ def performance_profiles(  # noqa: PLR0913  every option of the analysis is one 
     if kind == "ratio":
         groups = _ratios(groups)
     question = _Question(_grid(thresholds, groups), kind, band, bootstrap)
-    tasks = {name for item in groups for name in item.runs["task"]}
+    tasks = {name for item in groups for name in item.runs["task"].unique()}
     frames = [_profile(item, question, tasks) for item in groups]
     return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
@@ -268,8 +264,13 @@ def _replicates(
     if is_compiled(n_scores, resamples):
         from run_assets.stats import kernels
 
+        order = np.argsort(above, kind="stable")
+        edges = np.arange(n_thresholds + 2)
+        starts = np.searchsorted(above[order], edges)
+        bins = kernels.Bins(order.astype(np.uint64), weights[order], starts)
+
         def fill(first: int, end: int) -> None:
-            kernels.profile_resamples(draws, first, above, weights, out[first:end])
+            kernels.profile_resamples(draws, first, bins, out[first:end])
 
         in_threads(fill, n_scores, resamples)
     else:

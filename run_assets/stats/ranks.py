@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from run_assets.stats.aggregate import STATISTICS, point_estimate
 from run_assets.stats.bootstrap import (
+    BASIS,
     Bootstrap,
     Row,
     missing_variance,
@@ -48,12 +49,7 @@ SCHEMA = {
     "method": pl.String,
     "n_groups": pl.Int64,
     "n_runs": pl.Int64,
-    "n_tasks": pl.Int64,
-    "min_runs_per_task": pl.Int64,
-    "max_runs_per_task": pl.Int64,
-    "resamples": pl.Int64,
-    "seed": pl.Int64,
-    "notes": pl.String,
+    **BASIS,
 }
 
 

@@ -12,6 +12,9 @@ from run_assets.errors import UsageError, did_you_mean
 RUN_COLUMNS = ("run_path", "run_id", "run")
 """Columns that name runs, as W&B and people call them."""
 
+UNIQUE_RUN_COLUMNS = ("run_path", "run_id")
+"""Those of which a value names one run, whatever its group."""
+
 MANY_RUNS = 200
 """More independent runs of one task than people train; they may be episodes."""
 
@@ -77,6 +80,28 @@ def replication_notes(rows: pl.DataFrame, runs: pl.DataFrame) -> list[str]:
             "run, or the rows steps of a curve?"
         )
     return notes
+
+
+def shared_run_notes(
+    scores: pl.DataFrame, replicate: str | None
+) -> dict[str, list[str]]:
+    """A warning for each group that shares runs with another.
+
+    Args:
+        scores: Columns group_name and run.
+        replicate: The column that named the runs; where it does not name them across
+            groups (a seed), equal names say nothing.
+    """
+    if replicate not in UNIQUE_RUN_COLUMNS:
+        return {}
+    of_run = scores.select("group_name", "run").unique()
+    shared = of_run.filter(pl.len().over("run") > 1)
+    return {
+        str(group): [
+            f"{n} run(s) are in another group, too: such groups are not independent"
+        ]
+        for group, n in shared.group_by("group_name").len().iter_rows()
+    }
 
 
 def _runs_are_alike(rows: pl.DataFrame) -> bool:

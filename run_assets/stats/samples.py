@@ -12,7 +12,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from run_assets.errors import UsageError, did_you_mean
-from run_assets.stats.replication import check_unit, replication_notes
+from run_assets.stats.replication import (
+    check_unit,
+    replication_notes,
+    shared_run_notes,
+)
 
 FEW_RUNS = 5
 """Below this many runs per task, intervals cover clearly less than they promise."""
@@ -99,9 +103,11 @@ def read_groups(scores: pl.DataFrame, columns: ScoreColumns) -> list[GroupScores
             rows that a column shows to be parts of runs are to count as runs.
     """
     check_unit(scores, columns.group, columns.task, columns.replicate)
-    parts = _canonical(scores, columns).partition_by("group_name", as_dict=True)
+    frame = _canonical(scores, columns)
+    shared = shared_run_notes(frame, columns.replicate)
+    parts = frame.partition_by("group_name", as_dict=True)
     by_name = sorted((str(name), part) for (name,), part in parts.items())
-    return [_group_scores(name, part) for name, part in by_name]
+    return [_group_scores(name, part, shared.get(name, [])) for name, part in by_name]
 
 
 def strata(group: GroupScores) -> Strata:
@@ -217,13 +223,14 @@ def refuse_null(scores: pl.DataFrame, column: str | None) -> None:
         raise UsageError(message)
 
 
-def _group_scores(name: str, rows: pl.DataFrame) -> GroupScores:
+def _group_scores(name: str, rows: pl.DataFrame, shared: list[str]) -> GroupScores:
     usable = rows.filter(pl.col("score").is_finite()).sort(*_KEYS, "score")
     runs = usable.group_by(_KEYS, maintain_order=True).agg(pl.col("score").mean())
     notes = [
         *left_out_notes(rows["score"]),
         *_merged(usable.height, runs.height),
         *replication_notes(usable, runs),
+        *shared,
     ]
     return GroupScores(
         name=name,

@@ -33,7 +33,7 @@ def select_scores(
         run_configs: As ``core.run_configs``.
 
     Returns:
-        Columns analysis, group_name, task, run_path, replicate, raw_score.
+        Columns analysis, group_name, task, run_path, replicate, created_at, raw_score.
 
     Raises:
         UsageError: No run of the project has the score's metric, ``group``, ``task`` or
@@ -64,6 +64,7 @@ def select_scores(
         "task",
         "run_path",
         pl.col("replicate").fill_null(pl.col("run_path")),
+        "created_at",
         "raw_score",
     )
 

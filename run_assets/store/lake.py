@@ -86,6 +86,19 @@ def schema_of(contract: Table) -> pl.Schema:
     return pl.Schema({name: TYPES[kind] for name, kind in contract.types.items()})
 
 
+def collected(frame: pl.LazyFrame) -> pl.DataFrame:
+    """The rows of a query on the lake.
+
+    Raises:
+        SourceError: A file is damaged.
+    """
+    try:
+        return frame.collect()
+    except (OSError, pl.exceptions.ComputeError) as error:
+        msg = f"the lake cannot be read: {error}; `run-assets refresh` repairs it"
+        raise SourceError(msg) from error
+
+
 def empty(name: str) -> pl.DataFrame:
     """A table without rows."""
     return pl.DataFrame(schema=schema_of(table(name)))

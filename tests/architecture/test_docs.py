@@ -146,7 +146,7 @@ def _inner(annotation: Any) -> list[tuple[type[BaseModel], str]]:
         return [(annotation, "")]
     origin = get_origin(annotation)
     is_plain = origin in (Union, UnionType) or not isinstance(origin, type)
-    mark = ".<task>" if origin is dict else "[]"
+    mark = ".<name>" if origin is dict else "[]"
     return [
         (kind, below if is_plain else mark)
         for one in get_args(annotation)

@@ -127,14 +127,14 @@ def test_the_page_shows_its_verdict_and_all_sections(
     ]
     (verdict,) = seen[name]["verdict"]
     assert verdict.startswith("expected-sarsa leads, clearly ahead of 1 of 2 others")
-    assert seen[name]["rows"] == 3 + 3 + 60 + 3 + 3
+    assert seen[name]["rows"] == 3 + 3 + 3 + 60 + 3 + 3
 
 
 def test_each_width_has_plots_of_its_own_with_readable_labels(
     seen: dict[str, Any],
 ) -> None:
-    assert seen["phone"]["plots"] == ["plot narrow"] * 3
-    assert seen["desktop"]["plots"] == ["plot wide"] * 3
+    assert seen["phone"]["plots"] == ["plot narrow"] * 9
+    assert seen["desktop"]["plots"] == ["plot wide"] * 9
     for page in seen.values():
         assert min(page["plot_fonts"]) >= 10.5
 

@@ -1,17 +1,16 @@
 """One refreshed lab with names that strangers chose, and a way to call commands."""
 
 import os
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from run_assets.cli.app import run
 from run_assets.lab import Lab
+from tests.support.command_line import Answer, CommandLine
 from tests.support.labs import START, make_lab, run_file, write_run
+from tests.support.playbook_labs import playbook_lab
 from tests.support.wandb_log import (
     exit_record,
     history_record,
@@ -23,15 +22,9 @@ from tests.support.wandb_log import (
 HOSTILE = "=HYPERLINK(1)\x1b[31m\u202e 日本 🚀"
 
 
-class Answer(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 Call = Callable[..., Answer]
+
+__all__ = ["Answer", "Call"]
 
 
 def write_named_run(lab: Path, run_id: str, name: str, *, tags: list[str]) -> None:
@@ -83,6 +76,14 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
+@pytest.fixture(scope="session")
+def playbook(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Read-only: what the playbook and the reward guide ask about."""
+    lab = playbook_lab(tmp_path_factory.mktemp("playbook") / "lab")
+    lab.refresh()
+    return lab
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
@@ -95,17 +96,17 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command line in this process, from a folder."""
+    return CommandLine(monkeypatch, capsys)
 
-    def called(*words: str, folder: Path | None = None) -> Answer:
-        if folder is not None:
-            monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["run-assets", *words])
-        with pytest.raises(SystemExit) as leaving:
-            run()
-        out, err = capsys.readouterr()
-        return Answer(int(leaving.value.code or 0), out, err)
 
-    return called
+@pytest.fixture
+def inquire(call: Call, playbook: Lab) -> Call:
+    """Run a command line on the playbook's lab."""
+
+    def asked(*words: str) -> Answer:
+        return call(*words, folder=playbook.config.root)
+
+    return asked
 
 
 @pytest.fixture

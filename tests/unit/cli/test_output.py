@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from run_assets.cli.output import export, spreadsheet_safe, to_json, write
+from run_assets.cli.output import export, to_json, write
 from run_assets.errors import SourceError, UsageError
+from run_assets.reading.spreadsheets import spreadsheet_safe
 
 EVERYTHING = pl.DataFrame(
     {

@@ -15,6 +15,12 @@ def rows(text: str) -> list[dict[str, object]]:
     return found
 
 
+def values(row: dict[str, object]) -> list[dict[str, object]]:
+    found = row["values"]
+    assert isinstance(found, list)
+    return found
+
+
 @pytest.mark.parametrize(
     ("words", "ids"),
     [
@@ -123,7 +129,8 @@ def test_an_unknown_metric_gets_a_suggestion(ask: Call) -> None:
 def test_values_keep_nan_apart_from_missing(ask: Call) -> None:
     words = ("runs", "metrics", "named1", "-m", "eval/score", "--values")
     document = json.loads(ask(*words, "--output-format", "json").out)
-    assert [row["value"] for row in document["rows"]] == [0.0, None, 2.0, 3.0]
+    (row,) = document["rows"]
+    assert [one["value"] for one in row["values"]] == [0.0, None, 2.0, 3.0]
     assert document["n_nonfinite"] == 1
     assert "nan" in ask(*words).out
 
@@ -133,10 +140,10 @@ def test_the_last_values_of_each_metric(ask: Call) -> None:
         *("runs", "metrics", "named1", "-m", "eval/*", "--last-n-steps", "2"),
         *("--output-format", "json"),
     )
-    steps = [(row["metric"], row["step"]) for row in rows(answer.out)]
-    assert steps == [
-        (name, at) for name in ("eval/loss", "eval/score") for at in (2, 3)
-    ]
+    steps = {
+        row["metric"]: [one["step"] for one in values(row)] for row in rows(answer.out)
+    }
+    assert steps == {"eval/loss": [2, 3], "eval/score": [2, 3]}
 
 
 @pytest.mark.parametrize(
@@ -154,9 +161,10 @@ def test_values_over_any_axis(ask: Call, axis: str, wanted: list[object]) -> Non
         *("runs", "metrics", "named1", "-m", "eval/score", "--x-axis", axis),
         *("--output-format", "json"),
     )
-    found = rows(answer.out)
-    assert [row["x"] for row in found] == wanted
-    assert {row["x_axis"] for row in found} == {axis}
+    (row,) = rows(answer.out)
+    assert [one["x"] for one in values(row)] == wanted
+    assert row["x_axis"] == axis
+    assert row["n_points"] == 4
     assert ("2 values have no epoch" in answer.err) == (axis == "epoch")
 
 
@@ -165,7 +173,8 @@ def test_the_time_axis_is_a_time(ask: Call) -> None:
         *("runs", "metrics", "named1", "-m", "eval/loss", "--x-axis", "_timestamp"),
         *("--output-format", "json"),
     )
-    assert rows(answer.out)[0]["x"] == "2026-01-04T03:04:05+00:00"
+    (row,) = rows(answer.out)
+    assert values(row)[0]["x"] == "2026-01-04T03:04:05+00:00"
 
 
 def test_an_unknown_axis_gets_a_suggestion(ask: Call) -> None:

@@ -114,7 +114,7 @@ def test_pass_rates_count_runs_as_trials(ask: Call) -> None:
         ("iqm --method percentil", "interval.method: Input should be"),
         ("gaps", "gaps need optimal scores: --optimal TASK=SCORE"),
         ("gaps --optimal maze", "--optimal takes TASK=SCORE, such as maze=100"),
-        ("pass-at-k", "must be true or false"),
+        ("pass-at-k", "say with --success-at SCORE from which score on a run"),
         ("pass-at-k --success-at 0 --k 0", "k must be a number of trials from 1"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 
 from run_assets.errors import ContractError
 from run_assets.reports.content import ReportContent
-from run_assets.reports.drawing import png, tidy_svg
+from run_assets.reports.difference_figure import comparisons
+from run_assets.reports.drawing import NARROW, WIDE, png, tidy_svg
 from run_assets.reports.figure import MAX_GROUPS, Figure
 from run_assets.reports.figures import (
     figures,
@@ -18,7 +19,17 @@ from run_assets.reports.figures import (
     learning_curves,
     performance_profile,
 )
-from tests.support.report_content import ALGORITHMS, HOSTILE, MAPS, METRIC, navigation
+from run_assets.reports.history_figure import scores_over_time
+from run_assets.reports.palette import GROUPS, MUTED
+from run_assets.reports.rank_figure import rank_stability
+from tests.support.report_content import (
+    ALGORITHMS,
+    HOSTILE,
+    MAPS,
+    METRIC,
+    NIGHT,
+    navigation,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -35,9 +46,12 @@ def test_every_plot_of_an_analysis_is_drawn_in_order(
         "interval_plot",
         "learning_curves",
         "performance_profile",
+        "comparisons",
         "probability_of_improvement",
+        "rank_stability",
         "sample_efficiency",
         "optimality_gaps",
+        "scores_over_time",
     ]
 
 
@@ -45,9 +59,16 @@ def test_every_plot_of_an_analysis_is_drawn_in_order(
 def test_plots_name_groups_axes_and_values(
     *, drawn: Mapping[str, Figure], is_narrow: bool
 ) -> None:
-    intervals, curves, profile, matrix, efficiency, gaps = (
-        _texts(one.narrow_svg if is_narrow else one.svg) for one in drawn.values()
+    texts = {
+        one.kind: _texts(one.narrow_svg if is_narrow else one.svg)
+        for one in drawn.values()
+    }
+    intervals, curves, profile = (
+        texts[one]
+        for one in ("interval_plot", "learning_curves", "performance_profile")
     )
+    matrix = texts["probability_of_improvement"]
+    efficiency, gaps = texts["sample_efficiency"], texts["optimality_gaps"]
     assert {*ALGORITHMS, "IQM", "Mean", "Median", "0.791"} <= set(intervals)
     assert {*ALGORITHMS, *MAPS, METRIC, "step"} <= set(curves)
     assert {*ALGORITHMS, "score threshold", "share of runs above it"} <= set(profile)
@@ -55,6 +76,10 @@ def test_plots_name_groups_axes_and_values(
     assert sum("%" in one for one in matrix) == 12  # 6 ordered pairs, each with ends
     assert {*ALGORITHMS, METRIC, "step"} <= set(efficiency)
     assert {*ALGORITHMS, *MAPS, "all tasks", "share of the optimum"} <= set(gaps)
+    assert {*ALGORITHMS, "80% first", "rank"} <= set(texts["rank_stability"])
+    assert {*ALGORITHMS, *MAPS, METRIC} <= set(texts["scores_over_time"])
+    assert "+0.191  (p < 0.001)" in texts["comparisons"]
+    assert len([one for one in texts["comparisons"] if " \u2212 " in one]) == 3
 
 
 def test_the_best_group_is_on_top(drawn: Mapping[str, Figure]) -> None:
@@ -70,6 +95,12 @@ def test_groups_differ_by_dash_and_shape_too(drawn: Mapping[str, Figure]) -> Non
     assert len(dashes - {None}) == len(ALGORITHMS)
 
 
+def test_every_chart_is_valid_vega_lite(drawn: Mapping[str, Figure]) -> None:
+    for figure in drawn.values():
+        for variant in (WIDE, NARROW):
+            assert figure.chart(variant).to_dict(validate=True)["$schema"]
+
+
 def test_a_narrow_plot_fits_a_phone(drawn: Mapping[str, Figure]) -> None:
     for figure in drawn.values():
         assert float(ET.fromstring(figure.narrow_svg).get("width", "inf")) <= 400
@@ -79,7 +110,11 @@ def test_a_narrow_plot_fits_a_phone(drawn: Mapping[str, Figure]) -> None:
 def test_drawing_twice_gives_the_same_bytes(
     night: ReportContent, drawn: Mapping[str, Figure]
 ) -> None:
-    assert figures(night) == drawn
+    again = figures(night)
+    assert list(again) == list(drawn)
+    for name, figure in drawn.items():
+        assert again[name].svg == figure.svg
+        assert again[name].narrow_svg == figure.narrow_svg
 
 
 def test_another_process_draws_the_same_bytes(drawn: Mapping[str, Figure]) -> None:
@@ -156,6 +191,25 @@ def test_numbers_that_are_not_finite_leave_a_gap_not_a_crash() -> None:
     assert "sarsa" in _texts(plot.svg)
 
 
+def test_scores_over_time_take_the_longest_period_with_more_than_one() -> None:
+    analysis = navigation()
+    minutes = pl.lit(NIGHT) + pl.duration(minutes=pl.int_range(pl.len()) % 3)
+    for instants, period in ((minutes, "minute"), (pl.lit(NIGHT), None)):
+        scores = analysis.scores.with_columns(created_at=instants)
+        plot = scores_over_time(replace(analysis, scores=scores))
+        assert (plot is None) == (period is None)
+        assert plot is None or f"runs of a {period}" in plot.caption
+
+
+def test_a_pair_without_a_verdict_is_grey() -> None:
+    analysis = navigation()
+    undecided = analysis.comparisons.with_columns(p_adjusted=pl.lit(0.5))
+    plot = comparisons(replace(analysis, comparisons=undecided))
+    assert plot is not None
+    assert MUTED.light in plot.svg
+    assert GROUPS[0].light not in plot.svg
+
+
 def test_without_data_there_is_no_plot() -> None:
     analysis = navigation()
     empty = replace(
@@ -163,8 +217,14 @@ def test_without_data_there_is_no_plot() -> None:
         interval_estimates=analysis.interval_estimates.clear(),
         performance_profiles=analysis.performance_profiles.clear(),
         curves=analysis.curves.clear(),
+        comparisons=analysis.comparisons.clear(),
+        rank_stability=analysis.rank_stability.clear(),
+        scores=analysis.scores.clear(),
     )
     assert interval_plot(empty) is None
+    assert comparisons(empty) is None
+    assert rank_stability(empty) is None
+    assert scores_over_time(empty) is None
     assert performance_profile(empty) is None
     assert learning_curves(empty, METRIC) is None
 

@@ -124,7 +124,7 @@ def test_each_analysis_has_its_own_plots(night: ReportContent) -> None:
     content = replace(night, analyses=(night.analyses[0], other))
     html = render_html(content, figures(content))
     first, second = html.split('<section class="analysis"')[1:]
-    assert first.count('class="plot wide"') == second.count('class="plot wide"') == 6
+    assert first.count('class="plot wide"') == second.count('class="plot wide"') == 9
     for own, foreign, plots in (("sarsa", "ppo", first), ("ppo", "sarsa", second)):
         assert f">{own}</text>" in plots
         assert f">{foreign}</text>" not in plots

@@ -239,6 +239,16 @@ def test_options_without_meaning_are_refused(
         stats.interval_estimates(PPO_SAC, **options)  # type: ignore[arg-type]  # on purpose
 
 
+@pytest.mark.parametrize("shape", [(1,), (2,), (7,), (1_000,), (999, 3)])
+@pytest.mark.parametrize("tail", [0.025, 0.1, 0.4999])
+def test_percentile_ends_are_the_quantiles_of_numpy(
+    shape: tuple[int, ...], tail: float
+) -> None:
+    replicates = np.random.default_rng(3).normal(size=shape)
+    expected = np.quantile(replicates, (tail, 1 - tail), axis=0)
+    assert np.allclose(percentile_ends(replicates, tail), expected, rtol=0, atol=1e-15)
+
+
 def test_percentile_ends_keep_the_other_axes() -> None:
     replicates = np.arange(22.0).reshape(11, 2)
     assert percentile_ends(replicates, 0.1).tolist() == [[2.0, 3.0], [18.0, 19.0]]

@@ -90,3 +90,23 @@ def test_the_same_run_in_two_tasks_is_no_repetition() -> None:
     both = pl.concat(episodes(6, 1).with_columns(task=pl.lit(t)) for t in ("x", "y"))
     result = stats.interval_estimates(both, replicate=None)
     assert result["n_runs"][0] == 12
+
+
+@pytest.mark.parametrize(
+    ("replicate", "is_noted"), [("run_path", True), ("seed", False)]
+)
+def test_a_run_in_two_groups_is_noted_and_a_seed_is_not(
+    replicate: str, *, is_noted: bool
+) -> None:
+    scores = pl.DataFrame(
+        {
+            "group_name": ["a", "a", "b", "b"],
+            replicate: ["r1", "r2", "r2", "r3"],
+            "score": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
+    row = stats.compare_groups(
+        scores, task=None, replicate=replicate, test="welch"
+    ).row(0, named=True)
+    assert ("a: 1 run(s) are in another group, too" in row["notes"]) == is_noted
+    assert ("b: 1 run(s) are in another group, too" in row["notes"]) == is_noted

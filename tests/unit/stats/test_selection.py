@@ -1,5 +1,6 @@
 """Which runs an analysis compares, and what it says of names that do not exist."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,7 @@ RUNS = pl.DataFrame(
         "run_state": ["finished", "finished", "crashed", "finished"],
         "tags": [["arm:a", "old"], ["arm:b"], [], ["arm:a"]],
         "last_step": [9, 9, 3, 9],
+        "created_at": [datetime(2026, 11, 20, tzinfo=UTC)] * 4,
     }
 )
 SUMMARIES = pl.DataFrame(

@@ -1,0 +1,48 @@
+"""A row for each name: a point, its interval as a bar, its number above."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from run_assets.reports.drawing import chart_of
+
+
+def interval_rows(
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    x: alt.X,
+    *,
+    color: alt.Color,
+    shape: alt.Shape | None = None,
+    has_labels: bool = True,
+) -> alt.LayerChart | alt.FacetChart:
+    """Points with intervals, one below the other.
+
+    Args:
+        rows: Each with ``name``, ``value``, ``low``, ``high`` and ``text``, and what
+            ``color`` and ``shape`` ask for.
+        names: From the top down.
+        x: The scale and axis of ``value``.
+        color: Of point and bar.
+        shape: Of the point; a disc without.
+        has_labels: Whether the names are written at the left.
+    """
+    base = chart_of([dict(row) for row in rows])
+    y = alt.Y(
+        "name:N",
+        sort=list(names),
+        scale=alt.Scale(domain=list(names)),
+        axis=alt.Axis(
+            title=None, labels=has_labels, grid=False, domain=False, labelLimit=400
+        ),
+    )
+    bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(
+        x=alt.X("low:Q"), x2="high:Q", y=y, color=color
+    )
+    shaped = {} if shape is None else {"shape": shape}
+    point = base.mark_point(size=95, filled=True, opacity=1).encode(
+        x=x, y=y, color=color, **shaped
+    )
+    value = base.mark_text(dy=-15, fontWeight=600).encode(x=x, y=y, text="text:N")
+    return alt.layer(bar, point, value).properties(height=alt.Step(46))

@@ -1,0 +1,1 @@
+"""What rewards did in training: components, milestones, trends, shares of the total."""
