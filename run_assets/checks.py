@@ -1,7 +1,7 @@
 """Asset checks: one for the whole table each, whose metadata names what is bad."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,11 +17,13 @@ from run_assets.lab import Lab
 from run_assets.refresh import read_stamp
 from run_assets.reports.markdown import inline
 from run_assets.reports.views import Name
-from run_assets.resources import LabResource
+from run_assets.resources import LabResource, OpenLab
 from run_assets.sources.runs import API, DELETED
 from run_assets.stats import consistency
 from run_assets.stats.answers import ANSWERS, is_asked
 from run_assets.store.lake import Lake, Part, check_key, schema_of
+from run_assets.sweeps.consistency import doubled, unfinished
+from run_assets.sweeps.ledger import Ledger, ledger_path, open_ledger, sweep_ids
 
 FRESH_FOR = timedelta(hours=26)
 """A nightly refresh, and two hours of patience."""
@@ -42,6 +44,8 @@ def checks() -> list[dg.AssetChecksDefinition]:
         counts,
         results_stored,
         trials_counted,
+        undoubled,
+        terminal,
     ]
 
 
@@ -279,6 +283,43 @@ def trials_counted(lab: LabResource) -> dg.AssetCheckResult:
     rates = lab.lab.lake.read("stats.success_rates")
     bad = consistency.uncounted_trials(rates, lab.lab.lake.read("core.trials"))
     return _result(bad, {"models": rates["model"].n_unique()})
+
+
+_RESULTS = dg.AssetKey(["sweeps", "results"])
+
+
+@dg.asset_check(
+    asset=_RESULTS,
+    description="No trial of a sweep has two results, and none ran after it had one.",
+)
+def undoubled(open_lab: OpenLab) -> dg.AssetCheckResult:
+    """One result a trial, in every ledger."""
+    return _checked_ledgers(open_lab.lab, doubled)
+
+
+@dg.asset_check(
+    asset=_RESULTS,
+    description="Every trial of every sweep is terminal.",
+)
+def terminal(open_lab: OpenLab) -> dg.AssetCheckResult:
+    """No sweep was left half-done."""
+    return _checked_ledgers(open_lab.lab, unfinished)
+
+
+def _checked_ledgers(
+    lab: Lab, look: Callable[[Ledger], str | None]
+) -> dg.AssetCheckResult:
+    ids, bad = sweep_ids(lab.config.data_path), {}
+    for one in ids:
+        path = ledger_path(lab.config.data_path, one)
+        try:
+            with open_ledger(path, read_only=True) as ledger:
+                found = look(ledger)
+        except SourceError as error:
+            found = str(error)
+        if found:
+            bad[one] = found
+    return _result(bad, {"sweeps": len(ids)})
 
 
 def _asked(

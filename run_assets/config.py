@@ -363,7 +363,7 @@ def load_config(
     try:
         return Config(**merged, root=file.parent)
     except ValidationError as error:
-        raise UsageError(_explain(error, file)) from None
+        raise UsageError(explain(error, file)) from None
 
 
 def origins(
@@ -406,7 +406,7 @@ def _layers(file: Path, flags: Mapping[str, Any]) -> list[_Layer]:
     for name, key in (("WANDB_PROJECT", "project"), ("WANDB_ENTITY", "entity")):
         if value := environment.get(name, ""):
             layers.append(_wandb_layer(name, key, value))
-    return [*layers, _Layer(str(file), _read(file))]
+    return [*layers, _Layer(str(file), read_values(file))]
 
 
 def _connections(config: Config) -> list[str]:
@@ -433,7 +433,12 @@ def _wandb_layer(variable: str, key: str, value: str) -> _Layer:
     return _Layer(f"environment {variable}", {"publish": {"wandb": {key: value}}})
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_values(file: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file.
+
+    Raises:
+        UsageError: It cannot be read, or holds something else.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -490,23 +495,27 @@ def _shown(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def _explain(error: ValidationError, file: Path) -> str:
-    lines = [f"{file}: {_explain_one(one)}" for one in error.errors()]
+def explain(
+    error: ValidationError, where: object, model: type[BaseModel] = Config
+) -> str:
+    """What is wrong with the values of a model, one line each."""
+    lines = [f"{where}: {_explain_one(one, model)}" for one in error.errors()]
     return "\n".join(lines)
 
 
-def _explain_one(one: Any) -> str:
+def _explain_one(one: Any, model: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in one["loc"])
     if one["type"] == "extra_forbidden":
-        known = _keys_at(one["loc"][:-1])
+        known = _keys_at(model, one["loc"][:-1])
         return f"unknown key {place}{did_you_mean(str(one['loc'][-1]), known)}"
     if one["type"] == "missing":
         return f"{place} is missing"
+    if not place:  # a rule about several keys together
+        return str(one["msg"])
     return f"{place}: {one['msg']}, got {reprlib.repr(one['input'])}"
 
 
-def _keys_at(place: tuple[str | int, ...]) -> list[str]:
-    model: Any = Config
+def _keys_at(model: Any, place: tuple[str | int, ...]) -> list[str]:
     for part in place:
         if isinstance(part, int):
             continue

@@ -14,14 +14,15 @@ from run_assets.assets import (
     reports,
     rewards,
     stats,
+    sweeps,
     warehouse,
 )
 from run_assets.checks import checks
 from run_assets.config import FILE_NAME
-from run_assets.jobs import REFRESH, changes, nightly
+from run_assets.jobs import REFRESH, SWEEP, changes, nightly
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
-from run_assets.resources import use_lab
+from run_assets.resources import OpenLab, use_lab
 
 
 def build_definitions(
@@ -47,16 +48,18 @@ def build_definitions(
                     rewards,
                     reports,
                     published,
+                    sweeps,
                 ]
             ),
         ],
         asset_checks=[*checks(), diagnostics.diagnosis],
-        jobs=[REFRESH],
+        jobs=[REFRESH, SWEEP],
         schedules=[nightly(lab.config)],
         sensors=[changes(lab.config)],
         executor=dg.in_process_executor,
         resources={
             "lab": use_lab(lab, str(lab.config.root / FILE_NAME)),
+            "open_lab": OpenLab(config_path=str(lab.config.root / FILE_NAME)),
             "duckdb": DuckDBResource(database=":memory:"),
             **(resources or {}),
         },

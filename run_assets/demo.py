@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from run_assets.cli.session import Session
 
 RUNS = Path("data/hearts")
+AGENTS = "agents"
 QUERIES = (
     "select run_state, count(*) as runs from marts.runs group by all order by 2 desc",
     (
@@ -47,9 +48,11 @@ def run_demo(session: "Session", folder: Path, *, seeds: int) -> None:
     session.note("Training 3 algorithms on 4 maps (numpy, offline W&B runs) ...")
     hearts.train(folder / RUNS, seeds=seeds)
     lab = open_lab(folder)
+    session.note("Sweeping: 3 solvers on 12 puzzles, 8 trials each ...")
+    sweep_id = _sweep(session, lab)
     session.note("Refreshing: reading the runs, SQL, statistics, report ...")
     session.refresh(lab)
-    _show(lab)
+    _show(lab, sweep_id)
 
 
 def _create(folder: Path) -> None:
@@ -68,6 +71,31 @@ def _demo_config() -> Path:
     return installed if installed.exists() else package.parent / FILE_NAME
 
 
+def _sweep(session: "Session", lab: Lab) -> str:
+    """The sweep of the example, run to its end once."""
+    from run_assets.cli.sweeps import work
+    from run_assets.sweeps import load_sweep, start_sweep
+    from run_assets.sweeps.consistency import unfinished
+    from run_assets.sweeps.ledger import ledger_path, open_ledger, sweep_ids
+
+    known = sweep_ids(lab.config.data_path)
+    mine = next((one for one in known if one.rsplit("_", 3)[0] == AGENTS), None)
+    file = _example_file("agents") / "sweep.yaml"
+    sweep_id = mine or start_sweep(lab, load_sweep(file), file=file)
+    with open_ledger(ledger_path(lab.config.data_path, sweep_id)) as ledger:
+        is_over = unfinished(ledger) is None
+    if not is_over:
+        work(session, lab, sweep_id, is_resume=mine is not None)
+    return sweep_id
+
+
+def _example_file(name: str) -> Path:
+    """A file or folder of the examples, in an installed package or in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_examples" / name
+    return installed if installed.exists() else package.parent / "examples" / name
+
+
 def _example() -> ModuleType:
     package = Path(__file__).parent
     if (package / "_examples" / "hearts").is_dir():
@@ -79,7 +107,7 @@ def _example() -> ModuleType:
     raise NotFoundError(msg)
 
 
-def _show(lab: Lab) -> None:
+def _show(lab: Lab, sweep_id: str) -> None:
     from run_assets.cli.output import emit
     from run_assets.cli.text_table import to_table
 
@@ -94,8 +122,13 @@ def _show(lab: Lab) -> None:
         to_table(_verdicts(lab)),
         *_unfinished(lab),
         "",
+        "Who solves puzzles? Chance that one try, or one of eight, succeeds:",
+        "",
+        to_table(_solved(lab, sweep_id)),
+        "",
         f"Report    {page}",
         f"DuckDB    {lab.warehouse}",
+        f"Sweep     {command} {where}sweep status",
         f"Dagster   {command} {where}ui",
         "",
         "Three queries to try:",
@@ -112,6 +145,24 @@ def _verdicts(lab: Lab) -> "pl.DataFrame":
         "from stats.interval_estimates where statistic = 'iqm' "
         "order by analysis, estimate desc"
     )
+
+
+def _solved(lab: Lab, sweep_id: str) -> "pl.DataFrame":
+    import polars as pl
+
+    from run_assets.sweeps.ledger import ledger_path, open_ledger
+    from run_assets.sweeps.overview import pass_rates_of
+
+    path = ledger_path(lab.config.data_path, sweep_id)
+    with open_ledger(path, read_only=True) as ledger:
+        rates = pass_rates_of(ledger)
+    shown = rates.filter(pl.col("k").is_in([1, 8])).with_columns(
+        pl.col("estimate", "ci_low", "ci_high").round(3),
+        statistic=pl.col("statistic").str.replace("k", pl.col("k").cast(pl.String)),
+    )
+    return shown.sort(
+        "k", "statistic", "estimate", descending=[False, True, True]
+    ).select("statistic", "model", "estimate", "ci_low", "ci_high", tasks="n_tasks")
 
 
 def _unfinished(lab: Lab) -> list[str]:

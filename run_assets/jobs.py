@@ -29,10 +29,15 @@ from run_assets.scaffold import ensure_dagster_files
 
 REFRESH = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("sweeps"),
     description="Read what changed and rebuild what depends on it.",
 )
 
+SWEEP = dg.define_asset_job(
+    "sweep",
+    selection=dg.AssetSelection.groups("sweeps"),
+    description="Run what is left of a sweep, then its statistics and its report.",
+)
 
 SECONDS_BETWEEN_QUESTIONS = 300
 _UNDER_WAY = (
@@ -151,6 +156,34 @@ def run_in_process(lab: Lab, selection: Selection) -> str:
             instance=instance,
             asset_selection=chosen,
             run_config={**config, **_SILENT},
+            tags={PID_TAG: str(os.getpid())},
+            raise_on_error=False,
+        )
+    if not result.success:
+        raise _error(result)
+    return result.run_id
+
+
+def record_sweep(lab: Lab, sweep_id: str) -> str:
+    """Let the lab's Dagster know a sweep: its partition, its numbers and its report.
+
+    Trials that are still open are run.
+
+    Returns:
+        The id of the Dagster run.
+
+    Raises:
+        RunAssetsError: A step failed; the message names it and why.
+    """
+    from run_assets.definitions import build_definitions
+
+    job = build_definitions(lab).resolve_job_def(SWEEP.name)
+    with recorded(lab.config.root) as instance:
+        instance.add_dynamic_partitions("sweep", [sweep_id])
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=sweep_id,
+            run_config=_SILENT,
             tags={PID_TAG: str(os.getpid())},
             raise_on_error=False,
         )

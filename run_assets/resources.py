@@ -25,8 +25,8 @@ _UNFINISHED = (
 _labs: dict[str, Lab] = {}
 
 
-class LabResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # has no own value
-    """The lab of a config file; holds the lake's lock while a Dagster run lives."""
+class OpenLab(dg.ConfigurableResource):  # type: ignore[type-arg]  # has no own value
+    """The lab of a config file, for what does not write to its lake."""
 
     config_path: str
 
@@ -38,6 +38,10 @@ class LabResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # has no 
 
             _labs[self.config_path] = open_lab(self.config_path)
         return _labs[self.config_path]
+
+
+class LabResource(OpenLab):
+    """The lab of a config file; holds the lake's lock while a Dagster run lives."""
 
     @contextmanager
     def yield_for_execution(

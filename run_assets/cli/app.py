@@ -18,6 +18,7 @@ from run_assets.cli import (
     rewards,
     runs,
     stats,
+    sweeps,
 )
 from run_assets.cli.session import Session
 from run_assets.cli.terminal import safe_message
@@ -48,6 +49,7 @@ rewards.register(app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
 app.add_typer(evals.app, name="evals", help="Trials of models on tasks.")
+app.add_typer(sweeps.app, name="sweep", help="Trials of models on tasks.")
 app.add_typer(labs.config_app, name="config", help="The configuration.")
 
 

@@ -55,7 +55,7 @@ def log_run(
         process = subprocess.Popen(  # noqa: S603  # our own module, no shell
             [*_COMMAND, str(folder), str(read_end)],
             cwd=folder,
-            env=_environment(folder, run_id, mode),
+            env=environment(folder, run_id, mode),
             pass_fds=(read_end,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -78,7 +78,7 @@ def log_run(
         os.close(write_end)
     answer = _answer(process.returncode, out, err)
     if "error" in answer:
-        raise _error(answer["error"], _without_keys(answer["message"]), where, mode)
+        raise _error(answer["error"], without_keys(answer["message"]), where, mode)
     return answer
 
 
@@ -121,7 +121,8 @@ def _error(kind: str, text: str, where: str, mode: str) -> SourceError:
     return SourceError(msg)
 
 
-def _environment(folder: Path, run_id: str, mode: str) -> dict[str, str]:
+def environment(folder: Path, run_id: str, mode: str) -> dict[str, str]:
+    """What the SDK's process may know of ours, and where it may write."""
     kept = _ONLINE_VARIABLES if mode == "online" else set()
     given = {
         name: value
@@ -142,7 +143,7 @@ def _environment(folder: Path, run_id: str, mode: str) -> dict[str, str]:
     return {**given, **{name: str(value) for name, value in ours.items()}}
 
 
-def _without_keys(text: str) -> str:
+def without_keys(text: str) -> str:
     """The text without any key that W&B could have been given."""
     keys = [os.environ.get("WANDB_API_KEY")]
     with contextlib.suppress(OSError, NetrcParseError):

@@ -131,7 +131,7 @@ def _begun(spec: Mapping[str, Any], folder: Path) -> Any:
             name=spec["name"],
             job_type="analysis",
             config=spec["config"],
-            settings=_settings(spec, folder),
+            settings=sdk_settings(spec, folder),
         )
     except wandb.errors.CommError as error:
         raise RefusedRunError(str(error)) from error
@@ -165,7 +165,13 @@ def _artifact(spec: Mapping[str, Any], marker: Path) -> Any:
     return artifact
 
 
-def _settings(spec: Mapping[str, Any], folder: Path) -> Any:
+def sdk_settings(spec: Mapping[str, Any], folder: Path) -> Any:
+    """Of a run: only what we log, and all of it below the folder.
+
+    Args:
+        spec: With ``mode`` and ``run_id``.
+        folder: Where runs go.
+    """
     import wandb
 
     return wandb.Settings(

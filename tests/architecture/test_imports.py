@@ -98,7 +98,8 @@ def test_dagster_modules_keep_their_annotations_as_objects() -> None:
             {"sources", "store", "derived", "stats", "reports", "publish", "assets"},
         ),
         ("reports", {"sources", "store", "publish", "assets"}),
-        ("publish", {"sources", "derived", "stats", "assets"}),
+        ("publish", {"sources", "derived", "stats", "assets", "sweeps"}),
+        ("sweeps", {"sources", "derived", "assets", "cli"}),
     ],
 )
 def test_a_room_knows_only_rooms_before_it(room: str, never: set[str]) -> None:
@@ -116,7 +117,8 @@ def test_a_room_knows_only_rooms_before_it(room: str, never: set[str]) -> None:
     assert not wrong
 
 
-OUTERMOST = {"cli/app.py", "ingest/ahead.py"}  # of the process and of its threads
+# Of the process, of its threads, and of what others wrote: a trial may raise anything.
+OUTERMOST = {"cli/app.py", "ingest/ahead.py", "sweeps/workers.py"}
 
 
 def test_no_broad_except_outside_the_outermost_frame() -> None:

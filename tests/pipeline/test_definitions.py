@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -33,7 +33,9 @@ def graph_lines(
     """Each asset with its kinds, what it reads and its checks."""
     checks = definitions.resolve_asset_graph().asset_check_keys
     for name, spec in sorted(specs.items()):
-        partitioned = " by day and project" if spec.partitions_def else ""
+        is_sweep = name.startswith("sweeps/")
+        by = " by sweep" if is_sweep else " by day and project"
+        partitioned = by if spec.partitions_def else ""
         yield f"{name} ({', '.join(sorted(spec.kinds))}){partitioned}"
         yield from sorted(
             f"  reads {dep.asset_key.to_user_string()}" for dep in spec.deps
@@ -93,16 +95,28 @@ def test_the_stamp_comes_after_everything_else(definitions: dg.Definitions) -> N
     graph = definitions.resolve_asset_graph()
     stamp = dg.AssetKey(["published", "last_refresh"])
     above = graph.get_ancestor_asset_keys(stamp)
-    assert set(graph.get_all_asset_keys()) == {stamp, *above}
+    assert refreshed(graph.get_all_asset_keys()) == {stamp, *above}
 
 
-def test_the_refresh_job_holds_every_asset_and_check(
+def refreshed(keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
+    """Without those of sweeps, which no refresh may start."""
+    return {key for key in keys if key.path[0] != "sweeps"}
+
+
+def test_the_refresh_and_the_sweep_job_hold_every_asset_and_check(
     definitions: dg.Definitions,
 ) -> None:
-    layer = definitions.resolve_job_def("refresh").asset_layer
     graph = definitions.resolve_asset_graph()
-    assert set(layer.selected_asset_keys) == set(graph.get_all_asset_keys())
-    assert set(layer.asset_graph.asset_check_keys) == set(graph.asset_check_keys)
+    layers = {
+        name: definitions.resolve_job_def(name).asset_layer
+        for name in ("refresh", "sweep")
+    }
+    every = set(graph.get_all_asset_keys())
+    assert set(layers["refresh"].selected_asset_keys) == refreshed(every)
+    assert set(layers["sweep"].selected_asset_keys) == every - refreshed(every)
+    checks = [set(one.asset_graph.asset_check_keys) for one in layers.values()]
+    assert set.union(*checks) == set(graph.asset_check_keys)
+    assert not set.intersection(*checks)
 
 
 def test_partitions_are_listed_once_until_a_project_is_added(

@@ -134,6 +134,7 @@ class Run:
     history: History = field(default_factory=History)
     events: list[str] = field(default_factory=list)
     console: dict[int, str] = field(default_factory=dict)
+    alerts: list[JsonObject] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     exported_rows: int | None = None
     exit_code: int | None = None

@@ -32,6 +32,7 @@ def root(backend: Backend) -> Node:
         "model": projects.project,
         "models": projects.projects,
         "project": projects.project,
+        "notifyScriptableRunAlert": runs.alert,
         "stopRun": runs.stop,
         "updateArtifact": artifact_versions.update,
         "updateArtifactManifest": artifact_versions.update_manifest,

@@ -163,6 +163,14 @@ def update_state(backend: Backend, given: dict[str, Any]) -> Node:
     return {"success": True}
 
 
+def alert(backend: Backend, given: dict[str, Any]) -> Node:
+    """Keep what a run wants people to be told."""
+    key = (given["entityName"], given["projectName"], given["runName"])
+    kept = {name: given[name] for name in ("title", "text", "severity")}
+    backend.store.runs[key].alerts.append(kept)
+    return {"success": True}
+
+
 def stop(backend: Backend, given: dict[str, Any]) -> Node:
     """Ask a run to stop; nobody listens here."""
     _by_id(backend, given["id"])

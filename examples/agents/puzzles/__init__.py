@@ -1,0 +1,1 @@
+"""Twelve puzzles and three solvers of different strength; plain Python."""
