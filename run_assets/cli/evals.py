@@ -5,8 +5,9 @@ Every command looks at the trials of the lake that its options leave; nothing is
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from run_assets.config_evaluations import Evaluations
     from run_assets.lab import Lab
+    from run_assets.reports.evaluation_content import EvaluationContent
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -168,10 +170,7 @@ def report(
     trials = _chosen(given, lab, question, names=tuple(names or ()))
     files = evaluation_files(_content(lab, trials))
     for name, content in files.items():
-        publish_file(
-            (output_dir / name).absolute(),
-            lambda path, content=content: _write(path, content),  # type: ignore[misc]  # bound here
-        )
+        publish_file((output_dir / name).absolute(), partial(_write, content))
         emit(str(output_dir / name))
 
 
@@ -217,7 +216,7 @@ def _chosen(
     return found
 
 
-def _refuse_nothing(lab: "Lab") -> None:
+def _refuse_nothing(lab: "Lab") -> NoReturn:
     from run_assets.errors import NotFoundError
     from run_assets.sources.results import has_results
 
@@ -286,7 +285,8 @@ def _models(asked: "Evaluations", trials: "pl.DataFrame") -> "pl.DataFrame":
     )
 
 
-def _content(lab: "Lab", trials: "pl.DataFrame"):  # type: ignore[no-untyped-def]  # noqa: ANN202  # imported late
+def _content(lab: "Lab", trials: "pl.DataFrame") -> "EvaluationContent":
+    """What is known of some trials, computed now."""
     from run_assets.reports.evaluation_content import evaluation_of
     from run_assets.stats.evaluation_answers import evaluation_rows
     from run_assets.store.lake import empty
@@ -305,7 +305,7 @@ def _content(lab: "Lab", trials: "pl.DataFrame"):  # type: ignore[no-untyped-def
     return evaluation_of("*", read)
 
 
-def _write(path: Path, content: str | bytes) -> None:
+def _write(content: str | bytes, path: Path) -> None:
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:

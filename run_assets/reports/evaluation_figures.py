@@ -12,11 +12,10 @@ from run_assets.contracts.evaluations import ALL_TASKS
 from run_assets.reports import palette
 from run_assets.reports.drawing import (
     NARROW,
-    WIDE,
+    Chart,
     Groups,
     Variant,
     chart_of,
-    drawn,
     side_by_side,
 )
 from run_assets.reports.evaluation_content import EvaluationContent
@@ -24,7 +23,6 @@ from run_assets.reports.figure import MAX_GROUPS, MAX_ROWS, MAX_TASKS, Figure
 from run_assets.reports.text import labels, slug
 from run_assets.stats.trial_costs import pareto_front
 
-Chart = Callable[[Variant], alt.TopLevelMixin]
 Panel = alt.LayerChart | alt.FacetChart
 _SHARE = alt.Scale(domain=[0, 1])
 _PERCENT = ".0%"
@@ -44,15 +42,7 @@ def _figure(
     content: EvaluationContent, kind: str, title: str, caption: str, chart: Chart
 ) -> Figure:
     name = f"{slug(content.name)}-{kind}"
-    return Figure(
-        name=name,
-        kind=kind,
-        analysis=content.name,
-        title=title,
-        caption=caption,
-        svg=drawn(chart(WIDE), WIDE, name, title),
-        narrow_svg=drawn(chart(NARROW), NARROW, f"{name}-narrow", title),
-    )
+    return Figure(name, kind, content.name, title, caption, chart)
 
 
 def _models(content: EvaluationContent, frame: pl.DataFrame, most: int) -> list[str]:

@@ -17,8 +17,8 @@ from run_assets.config_evaluations import (
 )
 from run_assets.errors import UsageError
 from run_assets.sources.result_mapping import STEPS, TRIALS, Query
-from run_assets.sources.result_rows import Database, Facts, Since
-from run_assets.sources.results_sqlite import SqliteDatabase, file_token
+from run_assets.sources.result_rows import Database, Facts
+from run_assets.sources.results_sqlite import SqliteDatabase
 
 SWEEPS = "sweeps"
 """Folder in the data folder with one SQLite file a sweep, and a prefix of sources."""
@@ -267,17 +267,3 @@ def has_results(config: Config) -> bool:
     return bool(config.evaluations.sources) or any(
         (config.data_path / SWEEPS).glob("*.sqlite")
     )
-
-
-__all__ = [
-    "SWEEPS",
-    "ChangedResults",
-    "ResultDatabase",
-    "Since",
-    "changed_results",
-    "file_token",
-    "has_results",
-    "opened",
-    "result_databases",
-    "wandb_sources",
-]

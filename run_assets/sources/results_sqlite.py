@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import polars as pl
 
-from run_assets.contracts.tables import table
 from run_assets.errors import NotFoundError, SourceError, UsageError
 from run_assets.sources.result_mapping import Field, Query, fields_of, order_of
 from run_assets.sources.result_rows import Completed, Facts, Since
@@ -153,25 +152,19 @@ def _since(batch: pl.DataFrame, since: Since | None) -> pl.DataFrame:
 
 
 def _series(query: Query, one: Field, values: tuple[Any, ...]) -> pl.Series:
-    convert = _CONVERSIONS[one.kind]
+    found = [None if value is None else _value(query, one, value) for value in values]
+    return pl.Series(one.column, found, POLARS[one.kind])
+
+
+def _value(query: Query, one: Field, value: Any) -> Any:
     try:
-        found = [None if value is None else convert(value) for value in values]
-        return pl.Series(one.column, found, POLARS[one.kind])
+        return _CONVERSIONS[one.kind](value)
     except (ValueError, TypeError, OverflowError):
-        bad = next(value for value in values if not _fits(convert, value))
         msg = (
             f"column {one.name!r} of result source {query.source!r} must be a "
-            f"{table(query.target).types[one.column]}, got {reprlib.repr(bad)}; "
-            "convert it in the SELECT"
+            f"{one.kind}, got {reprlib.repr(value)}; convert it in the SELECT"
         )
         raise SourceError(msg) from None
-
-
-def _fits(convert: Callable[[Any], Any], value: Any) -> bool:
-    try:
-        return value is None or convert(value) is not Ellipsis
-    except (ValueError, TypeError, OverflowError):
-        return False
 
 
 def _text(value: Any) -> str:
@@ -179,9 +172,12 @@ def _text(value: Any) -> str:
 
 
 def _bigint(value: Any) -> int | None:
-    if isinstance(value, float):
-        return math.floor(value) if math.isfinite(value) else None
-    return int(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    number = math.floor(value) if isinstance(value, float) else int(value)
+    if not -(2**63) <= number < 2**63:
+        raise OverflowError(value)
+    return number
 
 
 def _boolean(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Results out of a real PostgreSQL, and out of SQLite with the same rows."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -418,6 +419,29 @@ def test_the_variables_of_the_factorio_environment_work(
     monkeypatch.setenv("SKILLS_DB_USER", "postgres")
     reading = Reading(tmp_path, {**PROGRAMS, "table": "results.programs"})
     assert reading.refresh()[0].n_rows == 4
+
+
+def test_a_sweep_that_goes_on_is_read_as_far_as_it_is(tmp_path: Path) -> None:
+    """Its file has a log beside it, which a reader must not merge or miss."""
+    path = tmp_path / "data" / "sweeps" / "s_20260102_030405_0a1b2c3d.sqlite"
+    path.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("pragma journal_mode = wal")
+        writer.execute(
+            "create table trials (sweep_id, model, task, trial, success, status)"
+        )
+        add = "insert into trials values ('s', 'm', 't', ?, ?, 'successful')"
+        writer.execute(add, (0, 1))
+        writer.commit()
+        reading = Reading(tmp_path)
+        reading.refresh()
+        assert reading.refresh() == []
+        writer.execute(add, (1, 0))
+        writer.commit()
+        reading.refresh()
+        rows = reading.rows(TRIALS)
+    assert rows["has_succeeded"].to_list() == [True, False]
+    assert rows["source"].unique().to_list() == [f"sweeps/{path.stem}"]
 
 
 def test_no_connection_is_left_open(server: str) -> None:

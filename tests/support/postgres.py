@@ -139,4 +139,4 @@ def execute(address: str, *texts: str) -> None:
     """Run statements in PostgreSQL."""
     with psycopg.connect(address, autocommit=True) as connection:
         for text in texts:
-            connection.execute(text)  # type: ignore[call-overload]  # no literal
+            connection.execute(text)
