@@ -206,14 +206,18 @@ def _is_recorded(ran: "Ran") -> bool:
 
 
 def _teller(lab: "Lab") -> "Tell":
+    """Bars of what is over, and of what went wrong once something did."""
     from run_assets.sweeps.policy import TERMINAL
+
+    shown: set[str] = set()
 
     def told(counts: dict[str, int]) -> None:
         total = sum(counts.values())
         lab.progress("trials", sum(counts.get(one, 0) for one in TERMINAL), total)
         for name, text in (("will_retry", "to retry"), ("failed_final", "failed")):
-            if counts.get(name):
-                lab.progress(text, counts[name], total)
+            if counts.get(name) or name in shown:
+                shown.add(name)
+                lab.progress(text, counts.get(name, 0), total)
 
     return told
 
