@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from run_assets.errors import RunAssetsError
+from run_assets.errors import RunAssetsError, SourceError
 from run_assets.lab import Lab
 from run_assets.publish.wandb import is_disabled
 from run_assets.publish.wandb_sweeps import SweepTarget, WandbSweep
@@ -73,6 +73,9 @@ class Publication:
                     self._send_all()
         except RunAssetsError as error:
             self.error = error
+        except OSError as error:
+            msg = f"{self._target.folder} could not be written: {error}; make room"
+            self.error = SourceError(msg)
 
     def _send_all(self) -> None:
         with open_ledger(self._path) as ledger:
