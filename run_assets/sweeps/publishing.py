@@ -4,7 +4,7 @@ import fcntl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,9 @@ from run_assets.publish.wandb_sweeps import SweepTarget, WandbSweep
 from run_assets.sweeps.config import stored_values
 from run_assets.sweeps.ledger import Ledger, as_mappings, open_ledger
 from run_assets.sweeps.policy import TERMINAL
+
+Say = Callable[[str], None]
+"""Takes a sentence for people."""
 
 _LOOK_SECONDS = 2.0
 _ALERT_SECONDS = 60.0
@@ -41,16 +44,20 @@ class Publication:
         error: What kept W&B from getting everything; the ledger has it.
     """
 
-    def __init__(self, path: Path, target: SweepTarget, *, is_resume: bool) -> None:
+    def __init__(
+        self, path: Path, target: SweepTarget, say: Say, *, is_resume: bool
+    ) -> None:
         """Nothing is sent before the publication is entered.
 
         Args:
             path: The ledger.
             target: Where the runs go; nothing is sent where its mode is disabled.
+            say: Told at once what keeps W&B from getting everything.
             is_resume: The sweep was begun before.
         """
         self.error: RunAssetsError | None = None
         self._path, self._target, self._is_resume = path, target, is_resume
+        self._say = say
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._publish, name="wandb", daemon=True)
         self._alerted_at = -_ALERT_SECONDS
@@ -76,6 +83,8 @@ class Publication:
         except OSError as error:
             msg = f"{self._target.folder} could not be written: {error}; make room"
             self.error = SourceError(msg)
+        if self.error:
+            self._say(f"the sweep goes on without W&B: {self.error}")
 
     def _send_all(self) -> None:
         with open_ledger(self._path) as ledger:
@@ -128,8 +137,8 @@ class Publication:
         self._failed, self._alerted_at = [], now
 
 
-def published(lab: Lab, ledger: Ledger, *, is_resume: bool) -> Publication:
-    """The publication of a sweep, to be entered while it runs."""
+def published(lab: Lab, ledger: Ledger, say: Say, *, is_resume: bool) -> Publication:
+    """The publication of a sweep, to be entered while it runs; see `Publication`."""
     config, given = ledger.config, lab.config.publish.wandb
     is_off = not config.enable_wandb or is_disabled(given.mode)
     folder = lab.config.data_path / "published" / "sweeps" / ledger.sweep_id / "wandb"
@@ -140,7 +149,7 @@ def published(lab: Lab, ledger: Ledger, *, is_resume: bool) -> Publication:
         entity=config.wandb_entity or given.entity,
         folder=folder.absolute(),
     )
-    return Publication(ledger.path, target, is_resume=is_resume)
+    return Publication(ledger.path, target, say, is_resume=is_resume)
 
 
 def completion_status(counts: Mapping[str, int]) -> str:

@@ -136,6 +136,13 @@ def test_a_resume_refuses_another_plan_unless_told(call: Call, lab: Lab) -> None
     assert statuses(path) == {"successful": 8}
 
 
+def test_a_log_file_gets_a_line_at_times(call: Call, lab: Lab) -> None:
+    body = "time.sleep(0.3 + attempt.trial)\nreturn {'reward': 1}"
+    file = write_sweep(lab, body, log_interval_minutes=0.001)
+    told = call("sweep", "run", str(file), folder=lab.config.root)
+    assert "2 running, 2 successful" in told.err
+
+
 def test_watching_ends_with_the_sweep(call: Call, lab: Lab) -> None:
     call("sweep", "run", str(write_sweep(lab)), folder=lab.config.root)
     told = call("sweep", "status", "--watch", "--interval", "0.1")
