@@ -169,7 +169,7 @@ def reconfigure(
     _check(now)
     if any(one.needs_amend for one in found):
         amend(ledger, now, planned(now, ledger.sweep_id))
-    elif found:
+    elif found or now.root.absolute() != ledger.config.root:
         with ledger.transaction() as connection:
             store_config(connection, now)
     return found
