@@ -43,6 +43,18 @@ def test_the_core_imports_no_engine_and_no_outside(room: str) -> None:
     assert not wrong
 
 
+def test_sweeps_decide_without_files_and_processes() -> None:
+    shell = {"ledger", "claims", "consistency", "engine", "workers", "leash"}
+    shell |= {"running", "publishing", "overview", "__init__"}
+    outside = {"sqlite3", "subprocess", "threading", "os", "time", *IMPURE}
+    wrong = {
+        str(file): found
+        for file in modules(PACKAGE / "sweeps")
+        if (found := roots(file) & (set(IMPURE) if file.stem in shell else outside))
+    }
+    assert not wrong
+
+
 def test_only_sources_and_publish_touch_wandb() -> None:
     allowed = {PACKAGE / "sources", PACKAGE / "publish"}
     wrong = [
