@@ -23,6 +23,12 @@ from run_assets.reports.content import (
     ReportContent,
     changes_since,
 )
+from run_assets.reports.diagnosis_content import (
+    POINT_COLUMNS,
+    Diagnosis,
+    drawn_findings,
+    thinned,
+)
 from run_assets.resources import LabResource
 
 INPUTS = (
@@ -32,6 +38,8 @@ INPUTS = (
     *ANALYSIS_TABLES,
     "derived.curve_grids",
     "derived.metric_curves",
+    "diagnostics.findings",
+    "diagnostics.run_health",
 )
 
 
@@ -101,7 +109,7 @@ def report_digest(lab: Lab) -> str:
     lake = lab.lake
     headers = [lake.header(part) for name in INPUTS for part in lake.parts(name)]
     return digest_of(
-        code_digest_of("run_assets.reports", __name__),
+        code_digest_of("run_assets.reports", "run_assets.diagnostics", __name__),
         [one.digest for one in headers if one],
         [one.model_dump(mode="json") for one in lab.config.analyses],
         lab.config.metric_groups,
@@ -131,7 +139,22 @@ def report_content(
             warehouse=str(lab.warehouse),
         ),
         generated_at=now,
+        diagnosis=_diagnosis(lab),
     )
+
+
+def _diagnosis(lab: Lab) -> Diagnosis:
+    """The findings, and the series of those that are drawn."""
+    findings = lab.lake.read("diagnostics.findings")
+    wanted = drawn_findings(findings).select("run_path", "metric").unique()
+    points = (
+        lab.lake.scan("core.metric_points")
+        .select(list(POINT_COLUMNS))
+        .join(wanted.lazy(), on=["run_path", "metric"], how="semi")
+        .collect()
+    )
+    health = lab.lake.read("diagnostics.run_health")
+    return Diagnosis(findings, health, thinned(points))
 
 
 def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:

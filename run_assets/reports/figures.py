@@ -28,6 +28,7 @@ from run_assets.reports.figure import (
     figure,
     finite,
 )
+from run_assets.reports.finding_figure import finding_figures
 from run_assets.reports.gap_figure import optimality_gaps
 from run_assets.reports.improvement_figure import probability_of_improvement
 from run_assets.reports.text import axis_name, decimals, labels, number, shown, slug
@@ -51,6 +52,7 @@ def figures(content: ReportContent) -> dict[str, Figure]:
         ContractError: A drawn SVG holds more than shapes and text.
     """
     found = [plot for one in content.analyses for plot in _of_analysis(one)]
+    found += finding_figures(content.diagnosis)
     return {one.name: one for one in found}
 
 

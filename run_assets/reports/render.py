@@ -48,7 +48,11 @@ def render_html(content: ReportContent, drawn: Mapping[str, Figure]) -> str:
         report = report_view(content, max_rows)
         sections = zip(report.analyses, plots, strict=True)
         page = template.render(
-            report=report, sections=list(sections), shown=shown, palette=palette
+            report=report,
+            sections=list(sections),
+            findings=[one for one in drawn.values() if one.kind == "finding"],
+            shown=shown,
+            palette=palette,
         )
         if len(page.encode()) < MAX_HTML_BYTES:
             break
