@@ -29,6 +29,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/statistics.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/family_wise_error.py
+	$(BIN)/python benchmarks/diagnosis.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py

@@ -576,13 +576,13 @@ def _end(run: LabelledRun, rng: np.random.Generator, size: float) -> None:
 
 SCENARIOS = (
     Scenario("RUN001", (1.3, 2, 4), _spike("benchmark/loss"), "times its level", 60),
-    Scenario("RUN002", (5, 20, 100), _spike("benchmark/grad_norm"), "times", 60),
+    Scenario("RUN002", (5, 100, 1_000), _spike("benchmark/grad_norm"), "times", 60),
     Scenario("RUN003", (0.001, 0.01, 0.1), _not_a_number, "share of steps"),
     Scenario("RUN004", (0.7, 1.5, 3), _diverge, "of the gain", 120),
     Scenario("RUN005", (2, 5, 8), _scatter, "times the sd", 300),
     Scenario("RUN006", (0.12, 0.2, 0.5), _raise_kl, "nats"),
     Scenario("RUN007", (0.08, 0.04, 0.01), _lose_entropy, "of the first"),
-    Scenario("RUN010", (0.7, 0.5, 0.35), _flatten, "flat from", 300),
+    Scenario("RUN010", (0.7, 0.45, 0.3), _flatten, "flat from", 300),
     Scenario("RUN011", (0.15, 0.3, 0.6), _regress, "of the gain", 120),
     Scenario("RUN012", (2, 8, 20), _learn, "sd", 60, _no_learning),
     Scenario("RUN013", (0.87, 0.9, 0.93), _learn_late, "of the run", 60, _no_learning),

@@ -78,7 +78,9 @@ def spikes(values: Floats, score: float, ratio: float, warm_up: float) -> Spikes
     # What the warm-up did says nothing of the noise behind it.
     tail = residuals[skipped:]
     scores = tail / rolling_scale(tail, width, _SCALE_FLOOR)
-    limit = max(score, tail_limit(_single_deviations(scaled[skipped:]), _FALSE_ALARMS))
+    # Falls of the level lengthen the tail of the one, autocorrelation of the other.
+    tails = (scores, _single_deviations(scaled[skipped:]))
+    limit = max(score, min(tail_limit(one, _FALSE_ALARMS) for one in tails))
     least = np.log(ratio) if is_ratio else (ratio - 1) * 0.5 * _spread(scaled)
     hit = (scores > limit) & (tail > least)
     first, lengths = _episodes(hit, width)
