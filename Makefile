@@ -33,6 +33,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/curves.py
 	$(BIN)/python benchmarks/trends.py
+	$(BIN)/python benchmarks/diagnosis.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py
