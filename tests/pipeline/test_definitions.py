@@ -121,7 +121,9 @@ def test_the_refresh_and_the_sweep_job_hold_every_asset_and_check(
     assert set(layers["refresh"].selected_asset_keys) == refreshed(every)
     sweeps = {key for key in every if key.path[0] == "sweeps"}
     assert set(layers["sweep"].selected_asset_keys) == sweeps
-    checks = [set(one.asset_graph.asset_check_keys) for one in layers.values()]
+    checks: list[set[dg.AssetCheckKey]] = [
+        set(one.asset_graph.asset_check_keys) for one in layers.values()
+    ]
     unasked = {"curves/features", "curves/dataset"}
     assert {
         one
