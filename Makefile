@@ -31,6 +31,9 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/family_wise_error.py
 	$(BIN)/python benchmarks/sweeps.py
+	$(BIN)/python benchmarks/curves.py
+	$(BIN)/python benchmarks/trends.py
+	$(BIN)/python benchmarks/diagnosis.py
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py
@@ -45,5 +48,5 @@ clean:
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,curves]'
 	touch $@

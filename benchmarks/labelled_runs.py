@@ -514,7 +514,7 @@ def _lose_games(run: LabelledRun, rng: np.random.Generator, size: float) -> None
 
 def _stop_league(run: LabelledRun, rng: np.random.Generator, size: float) -> None:
     values = run.metrics["league/num_checkpoints"]
-    np.minimum(values, values[int(size * run.n)], out=values)
+    np.minimum(values, np.nanmax(values[: int(size * run.n)]), out=values)
     del rng
 
 
@@ -576,13 +576,13 @@ def _end(run: LabelledRun, rng: np.random.Generator, size: float) -> None:
 
 SCENARIOS = (
     Scenario("RUN001", (1.3, 2, 4), _spike("benchmark/loss"), "times its level", 60),
-    Scenario("RUN002", (5, 20, 100), _spike("benchmark/grad_norm"), "times", 60),
+    Scenario("RUN002", (5, 100, 1_000), _spike("benchmark/grad_norm"), "times", 60),
     Scenario("RUN003", (0.001, 0.01, 0.1), _not_a_number, "share of steps"),
     Scenario("RUN004", (0.7, 1.5, 3), _diverge, "of the gain", 120),
-    Scenario("RUN005", (2, 4, 6), _scatter, "times the sd", 300),
+    Scenario("RUN005", (2, 5, 8), _scatter, "times the sd", 300),
     Scenario("RUN006", (0.12, 0.2, 0.5), _raise_kl, "nats"),
     Scenario("RUN007", (0.08, 0.04, 0.01), _lose_entropy, "of the first"),
-    Scenario("RUN010", (0.7, 0.5, 0.35), _flatten, "flat from", 300),
+    Scenario("RUN010", (0.7, 0.45, 0.3), _flatten, "flat from", 300),
     Scenario("RUN011", (0.15, 0.3, 0.6), _regress, "of the gain", 120),
     Scenario("RUN012", (2, 8, 20), _learn, "sd", 60, _no_learning),
     Scenario("RUN013", (0.87, 0.9, 0.93), _learn_late, "of the run", 60, _no_learning),
@@ -637,7 +637,7 @@ SCENARIOS = (
     Scenario("RUN074", (1_500, 500, 50), _few_games, "games"),
     Scenario("RUN080", (0.4, 0.25, 0.1), _weak("win_rate"), "rate"),
     Scenario("RUN081", (0.4, 0.25, 0.1), _weak("survival_rate"), "rate"),
-    Scenario("RUN082", (1, 2.5, 5), _lose_centers, "centres", 60),
+    Scenario("RUN082", (1, 3, 6), _lose_centers, "centres", 60),
     Scenario("RUN083", (0, 1, 5), _no_artifacts, "others"),
     Scenario("RUN090", (0.8, 0.6, 0.3), _stop_logging, "of the run", 120),
     Scenario("RUN091", (0.01, 0.1, 1), _other_summary, "relative"),

@@ -23,7 +23,9 @@ from pydantic import (
 )
 
 from run_assets.config_evaluations import RESULTS_URL, Evaluations, WandbRunResults
+from run_assets.curves.settings import Curves
 from run_assets.errors import NotFoundError, UsageError, did_you_mean
+from run_assets.strict import Bounds
 
 FILE_NAME = "run_assets.yaml"
 PREFIX = "RUN_ASSETS_"
@@ -91,13 +93,6 @@ class Score(_Strict):
     aggregate: Aggregate = "last"
     last_n_steps: int | None = Field(None, ge=1)
     """Only values of the run's last steps of the metric; of logged metrics."""
-
-
-class Bounds(_Strict):
-    """The scores that become 0 and 1 on a task."""
-
-    low: float
-    high: float
 
 
 class Normalize(_Strict):
@@ -251,14 +246,24 @@ class Config(_Strict):
     metric_groups: dict[str, tuple[str, ...]] = {}
     constants: dict[str, float] = {}
     derived_metrics: dict[str, str] = {}
-    curves: tuple[str, ...] = ("*",)
+    curve_metrics: tuple[str, ...] = ("*",)
     """Metrics with curves on a grid: names, wildcards, @groups."""
+    curves: Curves | None = None
+    """Which training curves are predicted, from what; none where null."""
     analyses: tuple[Analysis, ...] = ()
     rewards: Rewards = Rewards()
     diagnostics: Diagnostics = Diagnostics()
     evaluations: Evaluations = Evaluations()
     publish: Publish = Publish()
     schedule: Schedule = Schedule()
+
+    @field_validator("curves", mode="before")
+    @classmethod
+    def _curves_are_no_list(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            msg = "it says what to predict; a list of metrics belongs to curve_metrics"
+            raise ValueError(msg)  # noqa: TRY004  # pydantic shows it as the key's error
+        return given
 
     @field_validator("analyses")
     @classmethod

@@ -6,6 +6,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from run_assets.assets import (
+    curves,
     derived,
     diagnostics,
     evaluations,
@@ -19,7 +20,14 @@ from run_assets.assets import (
 )
 from run_assets.checks import checks
 from run_assets.config import FILE_NAME
-from run_assets.jobs import REFRESH, SWEEP, changes, nightly
+from run_assets.jobs import (
+    SWEEP,
+    changes,
+    nightly,
+    refresh_job,
+    training_job,
+    training_schedule,
+)
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
 from run_assets.resources import OpenLab, use_lab
@@ -46,6 +54,7 @@ def build_definitions(
                     stats,
                     diagnostics,
                     rewards,
+                    curves,
                     reports,
                     published,
                     sweeps,
@@ -53,8 +62,8 @@ def build_definitions(
             ),
         ],
         asset_checks=[*checks(), diagnostics.diagnosis],
-        jobs=[REFRESH, SWEEP],
-        schedules=[nightly(lab.config)],
+        jobs=[refresh_job(lab.config), training_job(), SWEEP],
+        schedules=[nightly(lab.config), *_training(lab)],
         sensors=[changes(lab.config)],
         executor=dg.in_process_executor,
         resources={
@@ -64,6 +73,11 @@ def build_definitions(
             **(resources or {}),
         },
     )
+
+
+def _training(lab: Lab) -> list[dg.ScheduleDefinition]:
+    curves = lab.config.curves
+    return [training_schedule(lab.config)] if curves and curves.cron else []
 
 
 @dg.definitions

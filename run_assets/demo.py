@@ -44,7 +44,7 @@ def run_demo(session: "Session", folder: Path, *, seeds: int) -> None:
         seeds: Runs per algorithm and map.
     """
     _create(folder)
-    hearts = _example()
+    hearts = example_module("train")
     session.note("Training 3 algorithms on 4 maps (numpy, offline W&B runs) ...")
     hearts.train(folder / RUNS, seeds=seeds)
     lab = open_lab(folder)
@@ -96,13 +96,18 @@ def _example_file(name: str) -> Path:
     return installed if installed.exists() else package.parent / "examples" / name
 
 
-def _example() -> ModuleType:
+def example_module(name: str) -> ModuleType:
+    """A module of the example, in an installed package or in a checkout.
+
+    Raises:
+        NotFoundError: The example is missing.
+    """
     package = Path(__file__).parent
     if (package / "_examples" / "hearts").is_dir():
-        return import_module("run_assets._examples.hearts.train")
+        return import_module(f"run_assets._examples.hearts.{name}")
     if (package.parent / "examples" / "hearts").is_dir():
         sys.path.insert(0, str(package.parent))
-        return import_module("examples.hearts.train")
+        return import_module(f"examples.hearts.{name}")
     msg = f"the example is missing beside {package}; install run-assets again"
     raise NotFoundError(msg)
 

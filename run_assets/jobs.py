@@ -10,10 +10,14 @@ from typing import Any
 
 import dagster as dg
 import yaml
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 from dagster._core.instance.ref import InstanceRef
 from sqlalchemy.exc import SQLAlchemyError
 
 from run_assets import errors
+from run_assets.assets.results import keys
 from run_assets.config import Config
 from run_assets.lab import Lab
 from run_assets.refresh import (
@@ -27,17 +31,58 @@ from run_assets.refresh import (
 from run_assets.resources import PID_TAG
 from run_assets.scaffold import ensure_dagster_files
 
-REFRESH = dg.define_asset_job(
-    "refresh",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("sweeps"),
-    description="Read what changed and rebuild what depends on it.",
-)
+Job = UnresolvedAssetJobDefinition
+REFRESH = "refresh"
+TRAIN = "train_curves"
 
 SWEEP = dg.define_asset_job(
     "sweep",
     selection=dg.AssetSelection.groups("sweeps"),
     description="Run what is left of a sweep, then its statistics and its report.",
 )
+
+
+def refresh_job(config: Config) -> Job:
+    """Everything but the training of a model; no curves where none are configured."""
+    from run_assets.assets.curves import REFRESHED, TRAINED
+
+    apart = TRAINED if config.curves else (*TRAINED, *REFRESHED)
+    return dg.define_asset_job(
+        REFRESH,
+        selection=dg.AssetSelection.all()
+        - dg.AssetSelection.groups("sweeps")
+        - dg.AssetSelection.assets(*keys(apart)),
+        description="Read what changed and rebuild what depends on it.",
+    )
+
+
+def training_job() -> Job:
+    """Train the model of training curves, judge it, and forecast with it."""
+    from run_assets.assets.curves import REFRESHED, TRAINED
+
+    wanted = (*TRAINED, *(one for one in REFRESHED if one not in _OF_REFRESH_ALONE))
+    return dg.define_asset_job(
+        TRAIN,
+        selection=dg.AssetSelection.assets(*keys(wanted)),
+        description="Train the model of training curves, judge it and use it.",
+    )
+
+
+def training_schedule(config: Config) -> dg.ScheduleDefinition:
+    """The training by the clock, where ``curves.cron`` is set."""
+    assert config.curves is not None  # noqa: S101  # the caller has looked
+    return dg.ScheduleDefinition(
+        name="training",
+        job_name=TRAIN,
+        cron_schedule=config.curves.cron or "",
+        execution_timezone=config.schedule.timezone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Trains the model of training curves again.",
+    )
+
+
+# They are made from what was read; a training takes them as the last refresh left them.
+_OF_REFRESH_ALONE = ("curves.features", "curves.dataset")
 
 SECONDS_BETWEEN_QUESTIONS = 300
 _UNDER_WAY = (
@@ -63,7 +108,7 @@ def nightly(config: Config) -> dg.ScheduleDefinition:
 
     @dg.schedule(
         name="nightly",
-        job=REFRESH,
+        job_name=REFRESH,
         cron_schedule=config.schedule.cron,
         execution_timezone=config.schedule.timezone,
         default_status=dg.DefaultScheduleStatus.STOPPED,
@@ -80,13 +125,13 @@ def changes(config: Config) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="changes",
-        job=REFRESH,
+        job_name=REFRESH,
         minimum_interval_seconds=SECONDS_BETWEEN_QUESTIONS,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Asks every few minutes what changed; refreshes if something did.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        under_way = dg.RunsFilter(job_name=REFRESH.name, statuses=list(_UNDER_WAY))
+        under_way = dg.RunsFilter(job_name=REFRESH, statuses=list(_UNDER_WAY))
         if context.instance.get_runs_count(under_way):
             return dg.SkipReason("A refresh is under way.")
         return _requested(Lab(config))
@@ -128,8 +173,8 @@ def evaluation_config(selection: Selection) -> dict[str, Any]:
     return {"raw_results": {"config": given}} if given else {}
 
 
-def run_in_process(lab: Lab, selection: Selection) -> str:
-    """Run the refresh in this process, recorded in the lab's Dagster.
+def run_in_process(lab: Lab, selection: Selection, job_name: str = REFRESH) -> str:
+    """Run the refresh, or another job, in this process, recorded in the lab's Dagster.
 
     Returns:
         The id of the Dagster run.
@@ -144,10 +189,12 @@ def run_in_process(lab: Lab, selection: Selection) -> str:
     from run_assets.definitions import build_definitions
 
     definitions = build_definitions(lab)
-    job = definitions.resolve_job_def("refresh")
+    job = definitions.resolve_job_def(job_name)
     config = run_config(selection)
     chosen = None
-    if has_evaluations(lab):
+    if job_name != REFRESH:
+        config = {}
+    elif has_evaluations(lab):
         config["ops"] = {**config.get("ops", {}), **evaluation_config(selection)}
     else:  # nothing there costs nothing
         chosen = sorted(job.asset_layer.selected_asset_keys - EVALUATION_KEYS)

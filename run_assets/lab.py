@@ -57,6 +57,11 @@ class Lab:
         """The folder of reports, with ``latest`` in it."""
         return self.config.data_path / "reports"
 
+    @property
+    def curve_model(self) -> Path:
+        """The folder of the model that predicts training curves."""
+        return self.config.data_path / "models" / "curves"
+
     def table(self, name: str) -> "pl.LazyFrame":
         """A table by its address, as a lazy frame.
 

@@ -69,14 +69,16 @@ def train(out: Path, *, seeds: int = 5, workers: int = 2) -> TrainingSummary:
         UsageError: ``seeds`` or ``workers`` is below 1.
         SourceError: ``out`` cannot be written, or a worker died unexpectedly.
     """
-    for name, value in (("seeds", seeds), ("workers", workers)):
-        if value < 1:
-            msg = f"{name} == {value}, must be at least 1"
-            raise UsageError(msg)
+    _check_positive(seeds=seeds, workers=workers)
+    return train_plans(list(plan_sweep(seeds)), out, workers=workers)
+
+
+def train_plans(plans: list[RunPlan], out: Path, *, workers: int) -> TrainingSummary:
+    """Train those of some runs that are missing; as ``train`` otherwise."""
+    _check_positive(workers=workers)
     started = time.monotonic()
     out = out.resolve()
     ledger = _read_ledger(out)
-    plans = list(plan_sweep(seeds))
     missing = [plan for plan in plans if plan.run_id not in ledger]
     found = tuple(plan.run_id for plan in plans if plan.run_id in ledger)
     trained: dict[str, int] = {}
@@ -87,6 +89,13 @@ def train(out: Path, *, seeds: int = 5, workers: int = 2) -> TrainingSummary:
             _write_ledger(out, ledger | trained)
     seconds = time.monotonic() - started
     return TrainingSummary(out / "wandb", trained, found, seconds)
+
+
+def _check_positive(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            msg = f"{name} == {value}, must be at least 1"
+            raise UsageError(msg)
 
 
 def run_folders(out: Path, run_id: str) -> list[Path]:

@@ -81,7 +81,7 @@ def curve_grids(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-
         chosen = summaries.filter(pl.col("metric").is_in(wanted))
         return declared_grids(chosen, runs, before)
 
-    config = [lab.lab.config.curves, lab.lab.config.metric_groups]
+    config = [lab.lab.config.curve_metrics, lab.lab.config.metric_groups]
     recipe = _recipe("derived.curve_grids", _GRID_INPUTS, config)
     return built(lab.lab, recipe, compute)
 
@@ -172,7 +172,7 @@ def _points(lab: Lab, build: Build, *columns: str) -> pl.DataFrame:
 def _curve_metrics(lab: Lab, summaries: pl.DataFrame) -> list[str]:
     groups = {**DEFAULT_METRIC_GROUPS, **lab.config.metric_groups}
     known = summaries["metric"].unique().to_list()
-    return expand(lab.config.curves, groups=groups, available=known)
+    return expand(lab.config.curve_metrics, groups=groups, available=known)
 
 
 def _grids_by_slug(lab: Lab) -> Mapping[str, pl.DataFrame]:

@@ -23,6 +23,12 @@ from run_assets.reports.content import (
     ReportContent,
     changes_since,
 )
+from run_assets.reports.diagnosis_content import (
+    POINT_COLUMNS,
+    Diagnosis,
+    drawn_findings,
+    thinned,
+)
 from run_assets.reports.evaluation_content import (
     EVALUATION_TABLES,
     EvaluationContent,
@@ -39,6 +45,8 @@ INPUTS = (
     "derived.curve_grids",
     "derived.metric_curves",
     *EVALUATION_TABLES,
+    "diagnostics.findings",
+    "diagnostics.run_health",
 )
 
 
@@ -109,7 +117,7 @@ def report_digest(lab: Lab) -> str:
     lake = lab.lake
     headers = [lake.header(part) for name in INPUTS for part in lake.parts(name)]
     return digest_of(
-        code_digest_of("run_assets.reports", __name__),
+        code_digest_of("run_assets.reports", "run_assets.diagnostics", __name__),
         [one.digest for one in headers if one],
         [one.model_dump(mode="json") for one in lab.config.analyses],
         lab.config.metric_groups,
@@ -140,12 +148,27 @@ def report_content(
         ),
         generated_at=now,
         evaluations=_evaluations(lab),
+        diagnosis=_diagnosis(lab),
     )
 
 
 def _evaluations(lab: Lab) -> tuple[EvaluationContent, ...]:
     sweeps = shown_sweeps(lab.lake.read("core.trials"))
     return tuple(evaluation_of(one, lab.lake.read) for one in sweeps)
+
+
+def _diagnosis(lab: Lab) -> Diagnosis:
+    """The findings, and the series of those that are drawn."""
+    findings = lab.lake.read("diagnostics.findings")
+    wanted = drawn_findings(findings).select("run_path", "metric").unique()
+    points = (
+        lab.lake.scan("core.metric_points")
+        .select(list(POINT_COLUMNS))
+        .join(wanted.lazy(), on=["run_path", "metric"], how="semi")
+        .collect()
+    )
+    health = lab.lake.read("diagnostics.run_health")
+    return Diagnosis(findings, health, thinned(points))
 
 
 def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:

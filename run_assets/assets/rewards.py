@@ -12,7 +12,12 @@ from run_assets.store.build import Build, Recipe
 
 _NAME = "diagnostics.reward_components"
 _INPUTS = ("core.metric_points", "raw.runs")
-_CODE = ("run_assets.rewards", "run_assets.stats.trends", __name__)
+_CODE = (
+    "run_assets.rewards",
+    "run_assets.stats.trends",
+    "run_assets.derived.metric_groups",
+    __name__,
+)
 
 
 @dg.asset(**definition(_NAME, {"python", "polars", "parquet"}, _INPUTS))

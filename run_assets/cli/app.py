@@ -10,6 +10,7 @@ import typer
 from run_assets.cli import (
     artifacts,
     comparing,
+    curves,
     data,
     diagnosis,
     evals,
@@ -17,6 +18,7 @@ from run_assets.cli import (
     publishing,
     rewards,
     runs,
+    searching,
     stats,
     sweeps,
 )
@@ -29,8 +31,6 @@ _ALONE = ("-v", "--verbose", "-q", "--quiet")
 _OWN_CONFIG = (["runs", "search"], ["rewards"])
 """Commands whose own ``--config`` asks about the configs of runs."""
 _INTERRUPTED = 130
-
-del artifacts, comparing  # they add their commands to ``runs``
 
 app = typer.Typer(
     name="run-assets",
@@ -46,10 +46,14 @@ data.register(app)
 diagnosis.register(app)
 publishing.register(app)
 rewards.register(app)
+artifacts.register(runs.app)
+comparing.register(runs.app)
+searching.register(runs.app)
 app.add_typer(runs.app, name="runs", help="Runs and what they logged.")
 app.add_typer(stats.app, name="stats", help="Statistics of any groups of runs.")
 app.add_typer(evals.app, name="evals", help="Trials of models on tasks.")
 app.add_typer(sweeps.app, name="sweep", help="Trials of models on tasks.")
+app.add_typer(curves.app, name="curves", help="Training curves, predicted.")
 app.add_typer(labs.config_app, name="config", help="The configuration.")
 
 

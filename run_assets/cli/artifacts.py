@@ -14,7 +14,6 @@ from run_assets.cli.run_source import (
     lab_of,
     read_runs,
 )
-from run_assets.cli.runs import app
 from run_assets.cli.session import EVERYWHERE, session
 from run_assets.errors import NotFoundError, did_you_mean
 
@@ -25,7 +24,13 @@ if TYPE_CHECKING:
     from run_assets.reading.run import Run
 
 
-@app.command("artifacts", epilog=EVERYWHERE)
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``runs``."""
+    app.command("artifacts", epilog=EVERYWHERE)(show_artifacts)
+    app.command("export", epilog=EVERYWHERE)(export_run)
+    app.command("cache-stats", epilog=EVERYWHERE)(cache_stats)
+
+
 def show_artifacts(  # noqa: PLR0913  # one parameter an option
     context: typer.Context,
     run: RunArgument,
@@ -143,7 +148,6 @@ def _table(
     return table_rows(content.decode("utf-8", "replace"), str(row["path"]))
 
 
-@app.command("export", epilog=EVERYWHERE)
 def export_run(  # noqa: PLR0913  # one parameter an option
     context: typer.Context,
     run: RunArgument,
@@ -186,7 +190,6 @@ def export_run(  # noqa: PLR0913  # one parameter an option
         given.note(f"wrote {file}")
 
 
-@app.command("cache-stats", epilog=EVERYWHERE)
 def cache_stats(
     context: typer.Context,
     run: RunArgument,

@@ -2,12 +2,18 @@
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from run_assets.cli.comparing import matching, runs_of
-from run_assets.cli.output import FormatOption, emit, export, json_document, write
+from run_assets.cli.output import (
+    Format,
+    FormatOption,
+    emit,
+    export,
+    json_document,
+    write,
+)
 from run_assets.cli.run_source import (
     Fetching,
     ForceFetch,
@@ -16,19 +22,22 @@ from run_assets.cli.run_source import (
     read_runs,
 )
 from run_assets.cli.runs import filtered
+from run_assets.cli.searching import matching, runs_of
 from run_assets.cli.selection import collected
 from run_assets.cli.session import EVERYWHERE, Session, session
 from run_assets.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from run_assets.lab import Lab
     from run_assets.reading.run import Run
     from run_assets.rewards.summary import AnalysedRun
 
 _SHOWN = (
-    *("run_path", "metric", "part", "n_points", "first", "last", "mean", "std"),
-    *("trend_ratio", "trend_change", "ci_low", "ci_high", "verdict"),
-    *("step_25", "step_50", "step_75", "step_90", "share"),
+    *("metric", "verdict", "first", "last", "mean", "std", "trend_change"),
+    *("ci_low", "ci_high", "trend_ratio", "step_50", "step_90", "share", "part"),
+    *("n_points", "step_25", "step_75"),
 )
 _ORCHESTRATOR, _TRAINER, _RUN = "orchestrator", "trainer", "run"
 
@@ -126,12 +135,13 @@ def _analysed(lab: "Lab", runs: "list[Run]", roles: list[str]) -> "list[Analysed
     parts = [parts_of(run.metrics, settings, groups) for run in runs]
     wanted = set(chain(*parts))
     stored = stored_points(lab, {run.path for run in runs if not run.is_export}, wanted)
+    by_run = stored.partition_by("run_path", as_dict=True)
     found = []
     for run, mine, role in zip(runs, parts, roles, strict=True):
         points = (
             run.points(*wanted).with_columns(pl.lit(run.path).alias("run_path"))
             if run.is_export
-            else stored.filter(pl.col("run_path") == run.path)
+            else by_run.get((run.path,), stored.clear())
         )
         rows = reward_components(points, mine, settings)
         found.append(AnalysedRun(run, role, mine, points, rows))
@@ -169,14 +179,23 @@ def _check(found: "list[AnalysedRun]") -> None:
         raise UsageError(msg)
 
 
-def _show(lab: "Lab", found: "list[AnalysedRun]", output_format: Any) -> None:
+def _show(lab: "Lab", found: "list[AnalysedRun]", output_format: Format) -> None:
     import polars as pl
 
     if output_format == "json":
         emit(_document(lab, found))
         return
     rows = pl.concat([one.rows for one in found])
-    write(rows.select(_SHOWN) if output_format == "table" else rows, output_format)
+    write(_for_people(rows, found) if output_format == "table" else rows, output_format)
+
+
+def _for_people(rows: "pl.DataFrame", found: "list[AnalysedRun]") -> "pl.DataFrame":
+    """What fits a terminal first; the run's name where there are several."""
+    import polars as pl
+
+    names = {one.run.path: one.run.name for one in found}
+    shown = rows.select(pl.col("run_path").replace_strict(names).alias("run"), *_SHOWN)
+    return shown if len(names) > 1 else shown.drop("run")
 
 
 def _document(lab: "Lab", found: "list[AnalysedRun]") -> str:

@@ -1,5 +1,6 @@
 """``run-assets sweep``: plan, run, watch, resume, report and export trials."""
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,7 +189,14 @@ def work(given: Session, lab: "Lab", sweep_id: str, *, is_resume: bool = False) 
         )
 
     with given.progress(lab, "sweep"), signals(stop, said):
-        ran = work_on(lab, sweep_id, stop=stop, tell=_teller(lab), is_resume=is_resume)
+        ran = work_on(
+            lab,
+            sweep_id,
+            stop=stop,
+            tell=_teller(given, lab, sweep_id),
+            say=given.note,
+            is_resume=is_resume,
+        )
     if ran.ending == "complete" and not _is_recorded(ran):
         from run_assets.jobs import record_sweep
 
@@ -205,15 +213,37 @@ def _is_recorded(ran: "Ran") -> bool:
         return is_reported(ledger, ran.folder)
 
 
-def _teller(lab: "Lab") -> "Tell":
+def _teller(given: Session, lab: "Lab", sweep_id: str) -> "Tell":
+    """Bars of what is over, and of what went wrong; in a log file a line at times."""
+    from run_assets.sweeps.ledger import ledger_path, open_ledger
     from run_assets.sweeps.policy import TERMINAL
+
+    if not sys.stderr.isatty():
+        path = ledger_path(lab.config.data_path, sweep_id)
+        with open_ledger(path, read_only=True) as ledger:
+            return _logger(given, ledger.config.log_interval_minutes * 60)
+    shown: set[str] = set()
 
     def told(counts: dict[str, int]) -> None:
         total = sum(counts.values())
         lab.progress("trials", sum(counts.get(one, 0) for one in TERMINAL), total)
         for name, text in (("will_retry", "to retry"), ("failed_final", "failed")):
-            if counts.get(name):
-                lab.progress(text, counts[name], total)
+            if counts.get(name) or name in shown:
+                shown.add(name)
+                lab.progress(text, counts.get(name, 0), total)
+
+    return told
+
+
+def _logger(given: Session, interval: float) -> "Tell":
+    last = time.monotonic()
+
+    def told(counts: dict[str, int]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= interval:
+            last = time.monotonic()
+            parts = [f"{count:,} {name}" for name, count in sorted(counts.items())]
+            given.note(", ".join(parts))
 
     return told
 

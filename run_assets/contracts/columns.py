@@ -224,6 +224,89 @@ COLUMNS: dict[str, Column] = {
     "hypothesis": Column("VARCHAR", "What may be behind it"),
     "suggestion": Column("VARCHAR", "What to do"),
     "reason": Column("VARCHAR", "Why it could not be tested, or is clear all the same"),
+    # curves
+    "feature": Column("VARCHAR", "Name of a feature of the configuration"),
+    "role": Column("VARCHAR", "environment, agent, task, budget or environment_name"),
+    "is_default": Column("BOOLEAN", "The run's config lacks the key: a default counts"),
+    "grid_point": Column("BIGINT", "Number of the point on the budget's grid, from 0"),
+    "budget_fraction": Column(
+        "DOUBLE",
+        "Share of the run's planned budget at the middle of the bin, in [0, 1]",
+    ),
+    "is_diverged": Column("BOOLEAN", "The run logged a reward that is not finite"),
+    "situation": Column(
+        "VARCHAR", "What was held out: runs of known environments, or new environments"
+    ),
+    "model": Column("VARCHAR", "A member, the stack, or a stack without a member"),
+    "observed_fraction": Column(
+        "DOUBLE", "Share of the planned budget that the run has trained, in [0, 1]"
+    ),
+    "environment": Column("VARCHAR", "Name of the environment"),
+    "r_squared": Column(
+        "DOUBLE", "Share of the squared error of the mean curve that is avoided"
+    ),
+    "mean_absolute_error": Column("DOUBLE", "Mean absolute error, in scaled reward"),
+    "crps": Column("DOUBLE", "Continuous ranked probability score, in scaled reward"),
+    "rank_correlation": Column(
+        "DOUBLE",
+        "Spearman correlation of final rewards inside environments, their mean",
+    ),
+    "coverage_rate": Column(
+        "DOUBLE", "Share of points inside the intervals, in [0, 1]"
+    ),
+    "interval_width": Column("DOUBLE", "Mean width of the intervals, in scaled reward"),
+    "predicted": Column("DOUBLE", "Predicted reward, in the unit of the metric"),
+    "predicted_low": Column("DOUBLE", "Lower end of the prediction interval"),
+    "predicted_high": Column("DOUBLE", "Upper end of the prediction interval"),
+    "is_new_environment": Column(
+        "BOOLEAN", "The model was trained on no run of the environment"
+    ),
+    "best_so_far": Column(
+        "DOUBLE", "Best final reward of the ended runs of the environment"
+    ),
+    "probability_improvement": Column(
+        "DOUBLE", "Chance that the final reward is better than best_so_far, in [0, 1]"
+    ),
+    "failure_rate": Column(
+        "DOUBLE", "Share of ended runs with no curve to learn from, in [0, 1]"
+    ),
+    "observed_final": Column("DOUBLE", "Mean final reward of the ended runs"),
+    "predicted_final": Column(
+        "DOUBLE", "Predicted final reward, in the unit of the metric"
+    ),
+    "difficulty": Column(
+        "DOUBLE",
+        "1 minus the scaled final reward expected of the same agents; 0 is easy",
+    ),
+    "driver": Column(
+        "VARCHAR", "Feature that makes the environment most unlike others"
+    ),
+    "driver_effect": Column(
+        "DOUBLE", "Difficulty that goes when the driver gets its median value"
+    ),
+    "importance": Column(
+        "DOUBLE",
+        "Share of the variance of predicted finals lost by shuffling, in [0, 1]",
+    ),
+    "direction_correlation": Column(
+        "DOUBLE", "Spearman correlation of the feature with the predicted final reward"
+    ),
+    "position": Column("BIGINT", "Place in the list, from 1"),
+    "planned_budget": Column("DOUBLE", "Planned budget, on the metric's x axis"),
+    "expected_improvement": Column(
+        "DOUBLE", "Expected gain of the final reward over best_so_far"
+    ),
+    "support_distance": Column(
+        "DOUBLE", "Distance to the nearest trained configuration, 1 is typical"
+    ),
+    "learning_progress": Column(
+        "DOUBLE", "Predicted rise of the scaled reward over the budget"
+    ),
+    "item": Column("VARCHAR", "An environment, or the run that stands for an agent"),
+    "dimension": Column("BIGINT", "Number of the latent, from 1"),
+    "correlation": Column("DOUBLE", "Spearman correlation, in [-1, 1]"),
+    "path_share": Column("DOUBLE", "Place between two items, 0 to 1"),
+    "other_item": Column("VARCHAR", "Where the way through the latents ends"),
     # published
     "input_digest": Column("VARCHAR", "Digest of everything the file was made from"),
     "code_version": Column("VARCHAR", "Version of run_assets that made the file"),

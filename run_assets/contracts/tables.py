@@ -20,6 +20,7 @@ SCHEMAS: dict[str, str] = {
     "derived": "what SQL says badly: derived metrics and curves",
     "stats": "estimates with intervals, and the scores they come from",
     "diagnostics": "what went well or wrong in each run, with evidence",
+    "curves": "training curves on the budget's grid, and what a model expects of them",
     "published": "what left the project",
 }
 
@@ -386,6 +387,141 @@ _ALL = (
                 "spent best",
             ),
             "notes": Column("VARCHAR", "Why there is no fit"),
+        },
+    ),
+    _table(
+        "curves.features",
+        "run and feature of its configuration",
+        "run_path role feature",
+        "run_path feature role key value_double value_text is_default",
+        "runs",
+        own_columns={
+            "key": Column("VARCHAR", "Config key that was asked; null if computed")
+        },
+    ),
+    _table(
+        "curves.dataset",
+        "run and point of the grid of planned budget shares",
+        "run_path grid_point",
+        """
+        run_path grid_point budget_fraction value n_points is_observed is_diverged
+        """,
+        "runs",
+        own_columns={
+            "n_points": Column("BIGINT", "Finite values in the bin"),
+            "value": Column("DOUBLE", "Reward: mean of the bin, or interpolated"),
+        },
+    ),
+    _table(
+        "curves.evaluation",
+        "situation, share observed, model and environment",
+        "situation observed_fraction model environment",
+        """
+        situation observed_fraction model environment n_runs r_squared
+        mean_absolute_error crps rank_correlation coverage_rate interval_width
+        confidence weight
+        """,
+        "single",
+        own_columns={
+            "environment": Column("VARCHAR", "Name of the environment; * is all"),
+            "n_runs": Column("BIGINT", "Held-out runs"),
+            "confidence": Column("DOUBLE", "Confidence of the intervals"),
+            "weight": Column("DOUBLE", "Weight of the member in the stack, at least 0"),
+        },
+    ),
+    _table(
+        "curves.importances",
+        "feature",
+        "role feature",
+        "role feature importance direction_correlation",
+        "single",
+    ),
+    _table(
+        "curves.difficulty",
+        "environment",
+        "environment",
+        """
+        environment task n_runs failure_rate observed_final predicted_final difficulty
+        rank driver driver_effect
+        """,
+        "single",
+        own_columns={
+            "n_runs": Column("BIGINT", "Ended runs"),
+            "rank": Column("DOUBLE", "Rank of the difficulty, 1 is the easiest"),
+        },
+    ),
+    _table(
+        "curves.curriculum",
+        "environment, in the order in which to train on them",
+        "position",
+        "position environment task difficulty learning_progress",
+        "single",
+    ),
+    _table(
+        "curves.suggestions",
+        "configuration worth trying next",
+        "environment position",
+        """
+        environment position task config_json planned_budget predicted_final
+        predicted_low predicted_high best_so_far expected_improvement
+        probability_improvement support_distance
+        """,
+        "single",
+        own_columns={
+            "config_json": Column(
+                "VARCHAR", "Agent features of the configuration as JSON, by config key"
+            ),
+            "position": Column("BIGINT", "Place in the environment's list, from 1"),
+        },
+    ),
+    _table(
+        "curves.latents",
+        "environment or agent, and latent dimension",
+        "role item dimension",
+        "role item dimension value",
+        "single",
+        own_columns={"value": Column("DOUBLE", "Coordinate: mean of the latent")},
+    ),
+    _table(
+        "curves.latent_correlations",
+        "latent dimension and feature",
+        "role dimension feature",
+        "role dimension feature correlation",
+        "single",
+    ),
+    _table(
+        "curves.latent_paths",
+        "place on the way between two items, and point of the grid",
+        "role item other_item path_share grid_point",
+        "role item other_item path_share grid_point budget_fraction predicted",
+        "single",
+    ),
+    _table(
+        "curves.predictions",
+        "running run and point of the grid",
+        "run_path grid_point",
+        """
+        run_path grid_point budget_fraction is_observed value predicted predicted_low
+        predicted_high confidence
+        """,
+        "single",
+        own_columns={
+            "value": Column("DOUBLE", "Reward so far; null beyond"),
+            "confidence": Column("DOUBLE", "Confidence of the intervals"),
+            "is_observed": Column("BOOLEAN", "The run has come here already"),
+        },
+    ),
+    _table(
+        "curves.outlooks",
+        "running run: how it will end",
+        "run_path",
+        """
+        run_path environment task is_new_environment observed_fraction predicted_final
+        predicted_low predicted_high confidence best_so_far probability_improvement
+        """,
+        "single",
+        own_columns={
+            "confidence": Column("DOUBLE", "Confidence of the intervals"),
         },
     ),
     _table(

@@ -51,7 +51,7 @@ def metric_stopped(run: Run, limits: Limits) -> Outcome:
     earliest = min(stopped, key=lambda name: stopped[name])
     return Outcome(
         "fired",
-        earliest if len(stopped) == 1 else "*",
+        earliest,
         steps=(stopped[earliest], last),
         statistic=float(len(stopped)),
         threshold=0,

@@ -122,14 +122,14 @@ def _opponent(metric: str) -> str:
     return found[1] if found else metric
 
 
-@run_rule("RUN082", "centers-falling", "warning", score=3, min_points=8)
+@run_rule("RUN082", "centers-falling", "warning", score=4, min_points=15)
 def centers_falling(run: Run, limits: Limits) -> Iterator[Outcome]:
     """The run holds fewer centres against an opponent than it did.
 
     Test: The mean of the last third of evaluations is below the first third's by
     `score` standard errors (Welch).
 
-    Traps: Fewer than eight evaluations have no trend.
+    Traps: Few evaluations have no trend: fifteen are needed.
 
     Hypothesis: The policy has drifted from what beat this opponent.
 
@@ -142,7 +142,7 @@ def centers_falling(run: Run, limits: Limits) -> Iterator[Outcome]:
         yield not_testable(_NONE)
     for series in (one.finite for one in found):
         if series.size < limits["min_points"]:
-            reason = f"needs at least 8 evaluations, has {series.size}"
+            reason = f"needs at least 15 evaluations, has {series.size}"
             yield not_testable(reason, series.metric, series.size)
             continue
         third = series.size // 3

@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
+from scipy.stats import t as t_distribution
 
 from run_assets.diagnostics.levels import blocks_of, change_between
 from run_assets.diagnostics.model import (
-    WHOLE_RUN,
     Effect,
     Outcome,
     Run,
@@ -15,7 +16,10 @@ from run_assets.diagnostics.model import (
     not_testable,
 )
 from run_assets.diagnostics.registry import Limits, run_rule, series_rule
+from run_assets.diagnostics.robust import median
 from run_assets.diagnostics.spikes import Spikes, spikes
+
+Floats = NDArray[np.float64]
 
 _LISTED = 10
 _NO_DIRECTION = "nobody declared that a lower loss is better"
@@ -207,7 +211,7 @@ def non_finite(run: Run, limits: Limits) -> Outcome:
     first = min(sorted(essential or bad), key=lambda one: bad[one].step(0))
     return Outcome(
         "fired",
-        first if len(bad) == 1 else WHOLE_RUN,
+        first,
         "error" if essential else "info",
         (bad[first].step(0), bad[first].step(-1)),
         statistic=sum(one.size for one in bad.values()),
@@ -312,14 +316,15 @@ def _overflowed(run: Run, logged: Series, series: Series) -> Outcome:
 
 
 @series_rule(
-    "RUN005", "reward-variance", "warning", "reward", variance_ratio=4, p_value=0.001
+    "RUN005", "reward-variance", "warning", "reward", variance_ratio=4, p_value=0.01
 )
 def reward_variance(run: Run, series: Series, limits: Limits) -> Outcome:
     """The reward scatters more and more from step to step.
 
-    Test: The Brown-Forsythe test of the first and the last third, each about its own
-    broken line of block medians, with as many degrees of freedom as there are
-    independent values; and the variance has grown by `variance_ratio`.
+    Test: Levene's test on the logarithms of the deviations of the first and the last
+    third, each about its own broken line of block medians, with as many degrees of
+    freedom as there are independent values; and the variance has grown by
+    `variance_ratio`.
 
     Traps: Scatter grows with the mean of a reward that starts near zero: the standard
     deviation must outgrow the mean. A trend is not variance. Autocorrelated values
@@ -331,7 +336,8 @@ def reward_variance(run: Run, series: Series, limits: Limits) -> Outcome:
     Suggestion: Take more episodes a step, and compare the spread within a step
     (reward_std) with that between steps.
 
-    Source: The playbook's pattern 1; Brown and Forsythe 1974.
+    Source: The playbook's pattern 1; Levene 1960; Conover, Johnson and Johnson
+    1981 (logarithms).
     """
     del run
     third = series.size // 3
@@ -361,7 +367,7 @@ def reward_variance(run: Run, series: Series, limits: Limits) -> Outcome:
     )
 
 
-def _deviations(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _deviations(values: Floats) -> Floats:
     """Distances from the local level."""
     blocks = blocks_of(values)
     middles = (blocks.starts[:-1] + blocks.starts[1:]) / 2
@@ -369,15 +375,20 @@ def _deviations(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(np.abs(values - line))
 
 
-def _same_spread(
-    first: np.ndarray[Any, Any], second: np.ndarray[Any, Any], worth: float
-) -> float:
-    """The p-value of the Brown-Forsythe test, for ``worth`` values in each group."""
-    between = worth * (first.mean() - second.mean()) ** 2 / 2
-    within = (first.var() + second.var()) / 2
-    if within <= 0 or worth <= 2:
+def _same_spread(first: Floats, second: Floats, worth: float) -> float:
+    """The p-value of Levene's test on logarithms, for ``worth`` values in each group.
+
+    Logarithms, because deviations of heavy-tailed noise are far from normal.
+    """
+    if worth <= 2:
         return 1.0
-    return float(f_distribution.sf(between / within, 1, 2 * worth - 2))
+    least = 1e-3 * max(median(first), median(second), 1e-300)
+    logs = [np.log(np.maximum(one, least)) for one in (first, second)]
+    error = float(np.sqrt((logs[0].var() + logs[1].var()) / worth))
+    if error == 0:
+        return 1.0
+    score = abs(float(logs[1].mean() - logs[0].mean())) / error
+    return float(2 * t_distribution.sf(score, 2 * worth - 2))
 
 
 def _ratio_interval(ratio: float, worth: float) -> tuple[float, float]:

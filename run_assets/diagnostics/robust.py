@@ -113,4 +113,6 @@ def tail_limit(scores: Floats, expected: float) -> float:
     # The tail index of a few extremes scatters: it is drawn to that of a light tail.
     hill = float(np.log(tail / tail[0]).mean())
     inverse_index = (k * hill + _PRIOR_COUNT * _LIGHT_TAIL) / (k + _PRIOR_COUNT)
-    return float(tail[0] * (k / expected) ** inverse_index)
+    extrapolated = float(tail[0] * (k / expected) ** inverse_index)
+    # Noise rarely rises three times as far as it falls, whatever its tails.
+    return min(extrapolated, 3 * float(tail[-1]))

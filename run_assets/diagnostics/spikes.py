@@ -4,12 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
-from run_assets.diagnostics.robust import causal_median, rolling_scale, tail_limit
+from run_assets.diagnostics.robust import (
+    causal_median,
+    mad_scale,
+    rolling_scale,
+    tail_limit,
+)
 
 Floats = NDArray[np.float64]
 
 _SCALE_FLOOR = 0.7
+_NEIGHBOURS = 7
 _FALSE_ALARMS = 0.002  # expected in one series, from noise alone
 
 
@@ -64,17 +71,22 @@ def spikes(values: Floats, score: float, ratio: float, warm_up: float) -> Spikes
     scaled = np.log(values) if is_ratio else values
     width = window_width(values.size)
     level = causal_median(scaled, width)
+    # On a slope the level lags behind by as much as it did before.
+    level = level + causal_median(scaled - level, width)
     residuals = scaled - level
     skipped = max(width, int(np.ceil(warm_up * values.size)))
     # What the warm-up did says nothing of the noise behind it.
     tail = residuals[skipped:]
     scores = tail / rolling_scale(tail, width, _SCALE_FLOOR)
-    limit = max(score, tail_limit(scores, _FALSE_ALARMS))
+    # Falls of the level lengthen the tail of the one, autocorrelation of the other.
+    tails = (scores, _single_deviations(scaled[skipped:]))
+    limit = max(score, min(tail_limit(one, _FALSE_ALARMS) for one in tails))
     least = np.log(ratio) if is_ratio else (ratio - 1) * 0.5 * _spread(scaled)
     hit = (scores > limit) & (tail > least)
     first, lengths = _episodes(hit, width)
     peak = _peaks(scores, first, lengths)
-    healed = _has_healed(tail, peak, first + lengths, width)
+    above = scaled[skipped:], level[skipped:][first]
+    healed = _has_healed(*above, peak, first + lengths)
     first, lengths, peak = first[healed], lengths[healed], peak[healed]
     return Spikes(
         places=first + skipped,
@@ -85,6 +97,13 @@ def spikes(values: Floats, score: float, ratio: float, warm_up: float) -> Spikes
         limit=limit,
         is_ratio=is_ratio,
     )
+
+
+def _single_deviations(values: Floats) -> Floats:
+    """Deviations from neighbours on both sides: no slope and no step counts."""
+    local = values - median_filter(values, size=_NEIGHBOURS, mode="nearest")
+    scale = mad_scale(local[local != 0]) or 1.0
+    return np.asarray(local / scale)
 
 
 def _spread(values: Floats) -> float:
@@ -106,20 +125,22 @@ def _episodes(
 
 
 def _has_healed(
-    residuals: Floats,
+    values: Floats,
+    levels: Floats,
     peak: NDArray[np.int64],
     end: NDArray[np.int64],
-    width: int,
 ) -> NDArray[np.bool_]:
     """The values behind a spike are nearer to the level before it than to its peak.
 
     At the end of the series there is too little behind it to know: a spike it is.
     """
-    behind = [residuals[b : b + width] for b in end]
+    width = window_width(values.size)
+    behind = [values[b : b + width] for b in end]
+    halfway = (levels + values[peak]) / 2
     return np.array(
         [
-            one.size < 5 or float(np.median(one)) < 0.5 * residuals[a]
-            for a, one in zip(peak, behind, strict=True)
+            one.size < 5 or float(np.median(one)) < half
+            for one, half in zip(behind, halfway, strict=True)
         ],
         dtype=np.bool_,
     )

@@ -3,6 +3,7 @@
 Started by ``run_assets.publish.wandb_sweeps``.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -116,7 +117,7 @@ class Sweep:
 
 def main() -> int:
     """Answer messages until there are no more."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.dup(1)
     os.dup2(2, 1)  # whatever else is printed is no answer
     sweep: Sweep | None = None
     for line in sys.stdin:
@@ -127,19 +128,21 @@ def main() -> int:
             else:
                 answer = getattr(sweep, message["do"])(message)
         except server.REFUSALS as error:
-            told = {
-                "error": server.kind_of(error),
-                "message": str(error) or repr(error),
-            }
-            print(json.dumps(told), file=answers, flush=True)
+            kind = server.kind_of(error)
+            _tell(answers, {"error": kind, "message": str(error) or repr(error)})
             # At a usual end the SDK would finish the run as if it were whole.
             os._exit(1)
-        print(json.dumps(answer), file=answers, flush=True)
+        _tell(answers, answer)
         if message["do"] == "finish":
             return 0
     if sweep is not None:
         sweep.give_up()
     return 0
+
+
+def _tell(answers: int, answer: Mapping[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody is there: there is no more
+        os.write(answers, json.dumps(answer).encode() + b"\n")
 
 
 if __name__ == "__main__":

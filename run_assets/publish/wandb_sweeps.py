@@ -31,7 +31,7 @@ class SweepTarget:
 
     Attributes:
         sweep_id: Name, group and tag ``sweep:<id>`` of the runs.
-        mode: ``offline`` or ``online``.
+        mode: ``offline``, ``online``, or ``disabled``: nothing is sent.
         project: W&B project.
         entity: W&B user or team; the account's default where ``None``.
         folder: Where runs go; no other process writes there.

@@ -14,6 +14,7 @@ import polars as pl
 from run_assets.config import Analysis
 from run_assets.contracts.tables import table
 from run_assets.errors import ContractError
+from run_assets.reports.diagnosis_content import Diagnosis
 from run_assets.reports.evaluation_content import EvaluationContent
 
 SCHEMA_VERSION = 1
@@ -194,6 +195,7 @@ class ReportContent:
         provenance: What it was made from.
         generated_at: When; it appears in the header and nowhere else.
         evaluations: Trials of models on tasks, the newest sweep first; often none.
+        diagnosis: Findings and health of the runs.
 
     Raises:
         ContractError: A frame lacks a column.
@@ -206,6 +208,7 @@ class ReportContent:
     provenance: Provenance
     generated_at: datetime
     evaluations: tuple[EvaluationContent, ...] = ()
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
 
     def __post_init__(self) -> None:
         _require(self.runs, table("marts.runs").columns, "marts.runs")

@@ -30,6 +30,7 @@ from run_assets.reports.figure import (
     figure,
     finite,
 )
+from run_assets.reports.finding_figure import finding_figures
 from run_assets.reports.gap_figure import optimality_gaps
 from run_assets.reports.history_figure import scores_over_time
 from run_assets.reports.improvement_figure import probability_of_improvement
@@ -52,6 +53,7 @@ STATISTIC_NAMES = {
 def figures(content: ReportContent) -> dict[str, Figure]:
     """All plots of a report by name, in the order in which they appear."""
     found = [plot for one in content.analyses for plot in _of_analysis(one)]
+    found += finding_figures(content.diagnosis)
     named = {one.name: one for one in found}
     for evaluation in content.evaluations:
         named |= evaluation_figures(evaluation)

@@ -54,6 +54,7 @@ def render_html(content: ReportContent, drawn: Mapping[str, Figure]) -> str:
                 (one, [plot for plot in drawn.values() if plot.analysis == one.name])
                 for one in report.evaluations
             ],
+            findings=[one for one in drawn.values() if one.kind == "finding"],
             shown=shown,
             palette=palette,
         )

@@ -16,6 +16,7 @@ from run_assets.reports.analysis_views import (
     moved_estimates,
 )
 from run_assets.reports.content import AnalysisContent, Changes, ReportContent
+from run_assets.reports.diagnosis_views import DiagnosisView, diagnosis_view
 from run_assets.reports.evaluation_views import EvaluationView, evaluation_view
 from run_assets.reports.text import (
     NOTHING,
@@ -38,6 +39,9 @@ _ADDRESSES = (
     ("Ranks", "stats.rank_stability"),
     ("Distance from the optimum", "stats.optimality_gaps"),
     ("Learning curves", "derived.metric_curves"),
+    ("What the rules found", "diagnostics.findings"),
+    ("One sentence on each run", "diagnostics.run_health"),
+    ("Laws of scale", "diagnostics.scaling_fits"),
     ("Runs", "marts.runs"),
     ("What was read from where", "raw.sync_state"),
 )
@@ -84,6 +88,7 @@ class ReportView:
         analyses: In the order of the configuration.
         changes: What is different from the previous report, a sentence each.
         changes_note: Why there is nothing to say, where there is nothing.
+        diagnosis: What is wrong with which runs.
         coverage: Runs by state, read and missing, a sentence each.
         left_out: Runs without a score, with the reason.
         damaged: Files that were not read as a whole.
@@ -101,6 +106,7 @@ class ReportView:
     analyses: tuple[AnalysisView, ...]
     changes: tuple[tuple[str, Sentence], ...]
     changes_note: str
+    diagnosis: DiagnosisView
     coverage: tuple[Sentence, ...]
     left_out: TableView | None
     damaged: TableView | None
@@ -129,6 +135,7 @@ def report_view(content: ReportContent, max_rows: int) -> ReportView:
         ),
         changes=changes,
         changes_note=_changes_note(content.changes, changes),
+        diagnosis=diagnosis_view(content.diagnosis, max_rows),
         coverage=_coverage(content),
         left_out=_left_out(content, max_rows),
         damaged=_damaged(content.sync_state, max_rows),

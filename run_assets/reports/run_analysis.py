@@ -14,7 +14,7 @@ from run_assets.diagnostics.playbook import (
     Told,
 )
 from run_assets.reports.markdown import inline
-from run_assets.reports.text import NOTHING, duration, instant, number
+from run_assets.reports.text import NOTHING, count, duration, instant, number
 from run_assets.reports.views import name
 
 _MOST_EVIDENCE = 6
@@ -43,15 +43,12 @@ def _verdict(found: RunAnalysis) -> str:
     head = f"{where}. {state}. "
     tests = f"{clear} tests are clear, {blind} could not be made."
     if not bad:
-        notes = len(told)
-        good = (
-            f"Nothing is wrong; {notes} findings are worth knowing. "
-            if notes
-            else ("Nothing is wrong. ")
-        )
+        good = "Nothing is wrong"
+        good += f"; {count(len(told), 'note')} worth knowing. " if told else ". "
         return f"{head}{good}{tests}"
     errors = sum(one.severity == "error" for one in bad)
-    counted = f"{errors} errors and {len(bad) - errors} warnings. "
+    warnings = count(len(bad) - errors, "warning")
+    counted = f"{count(errors, 'error')} and {warnings}. "
     return f"{head}{counted}{tests}"
 
 
@@ -128,23 +125,25 @@ def _numbers(told: Told) -> Iterator[str]:
         ends = f"{number(effect.low)}, {number(effect.high)}"
         yield f"effect {number(effect.size)} [{ends}]"
     for key, value in list(_flat(outcome.evidence))[:_MOST_EVIDENCE]:
-        yield f"{key.replace('_', ' ')} {value}"
+        yield f"{key} {value}"
 
 
 def _flat(evidence: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Numbers and short texts of the evidence; lists are for JSON."""
     for key, value in evidence.items():
-        if isinstance(value, Mapping):
-            inner = {inline(name(one)): value[one] for one in value}
-            yield from _flat(inner, f"{before}{key} ")
-        elif isinstance(value, bool):
-            yield before + key, "yes" if value else "no"
-        elif isinstance(value, int):
-            yield before + key, f"{value:,}"
-        elif isinstance(value, float):
-            yield before + key, number(value)
-        elif isinstance(value, str):
-            yield before + key, inline(name(value))
+        # Inside are names of metrics, which strangers chose; outside our own words.
+        label = f"{before}{inline(name(key))}" if before else key.replace("_", " ")
+        match value:
+            case Mapping():
+                yield from _flat(value, f"{label} ")
+            case bool():
+                yield label, "yes" if value else "no"
+            case int():
+                yield label, f"{value:,}"
+            case float():
+                yield label, number(value)
+            case str():
+                yield label, inline(name(value))
 
 
 def _run_facts(found: RunAnalysis) -> str:

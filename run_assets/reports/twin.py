@@ -72,6 +72,10 @@ def _twin(content: ReportContent) -> dict[str, Any]:
             "deleted": changes.deleted,
         },
         "runs": content.runs.select(*runs, "heartbeat_at").sort("run_path").to_dicts(),
+        "diagnosis": {
+            "findings": content.diagnosis.fired.to_dicts(),
+            "run_health": content.diagnosis.health.to_dicts(),
+        },
         "incomplete_files": files.filter(
             pl.col("is_damaged")
             | (pl.col("skipped_bytes") > 0)

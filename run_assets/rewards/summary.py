@@ -11,6 +11,8 @@ from run_assets.reading.run import Run
 from run_assets.rewards.components import Part
 from run_assets.rewards.ledger import ledger_of
 
+_OWN = ("run_path", "step", "logged_at")
+
 
 @dataclass(frozen=True)
 class AnalysedRun:
@@ -72,7 +74,8 @@ def reward_values(analysed: Sequence[AnalysedRun]) -> pl.DataFrame:
     What was not logged at a step is null; NaN stays NaN.
 
     Returns:
-        Columns run_path, step, logged_at and one for each metric.
+        Columns run_path, step, logged_at and one for each metric; a metric that is
+        called like one of the three is marked.
     """
     frames = [
         one.points.filter(pl.col("metric").is_in(_rewards(one))).select(
@@ -81,16 +84,16 @@ def reward_values(analysed: Sequence[AnalysedRun]) -> pl.DataFrame:
         )
         for one in analysed
     ]
-    long = pl.concat(frames)
+    own = pl.col("metric").is_in(list(_OWN))
+    marked = pl.when(own).then(pl.col("metric") + " (metric)").otherwise("metric")
+    long = pl.concat(frames).with_columns(metric=marked)
     times = long.group_by("run_path", "step").agg(pl.col("logged_at").min())
     names = long["metric"].unique().sort()
     wide = long.pivot(
         "metric", on_columns=names, index=["run_path", "step"], values="value"
     )
     joined = wide.join(times, on=["run_path", "step"], how="left")
-    return joined.select("run_path", "step", "logged_at", *names).sort(
-        "run_path", "step"
-    )
+    return joined.select(*_OWN, *names).sort("run_path", "step")
 
 
 def _rewards(one: AnalysedRun) -> list[str]:

@@ -12,6 +12,7 @@ import socket
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from run_assets.sweeps.attempts import Attempt, Ended
 from run_assets.sweeps.config import SweepConfig
@@ -46,7 +47,7 @@ def join(ledger: Ledger, now: float, *, is_resume: bool) -> str:
 def leave(ledger: Ledger, manager_id: str, now: float) -> None:
     """Stop being a manager; whatever is still under way is given back."""
     with ledger.transaction() as connection:
-        _give_back(connection, [manager_id], now, INTERRUPTED)
+        _give_back(connection, ledger.config, [manager_id], now, INTERRUPTED)
         connection.execute(
             "update managers set ended_at = ? where manager_id = ?",
             (timestamp(now), manager_id),
@@ -84,7 +85,7 @@ def reclaim(ledger: Ledger, manager_id: str, now: float) -> int:
             (manager_id,),
         ).fetchall()
         dead = [one for one, until, *who in rows if until < now or _is_dead(*who)]
-        return _give_back(connection, dead, now, LOST)
+        return _give_back(connection, ledger.config, dead, now, LOST) if dead else 0
 
 
 def exchange(
@@ -123,7 +124,7 @@ def budget_left(ledger: Ledger, config: SweepConfig) -> int | None:
         return _room(connection, config).affordable
 
 
-def spending(connection: sqlite3.Connection) -> tuple[float, float | None]:
+def _spending(connection: sqlite3.Connection) -> tuple[float, float | None]:
     """Cost of all attempts, and the mean of those that said what they cost."""
     total, mean = connection.execute(
         "select sum(cost), avg(cost) from attempts"
@@ -153,33 +154,60 @@ def _is_dead(host: str, pid: int, process: str) -> bool:
 
 
 def _give_back(
-    connection: sqlite3.Connection, managers: list[str], now: float, error_class: str
+    connection: sqlite3.Connection,
+    config: SweepConfig,
+    managers: list[str],
+    now: float,
+    error_class: str,
 ) -> int:
     """Close attempts of managers that will not report them.
 
     That is no failure of the trial. But in case it is what its managers die of, the
     trials that have lost fewer managers go first.
     """
-    status = "lost" if error_class == LOST else "interrupted"
+    attempt_status = "lost" if error_class == LOST else "interrupted"
     rows = connection.execute(
-        "select trial_id, attempts from trials where status = 'running'"
+        "select trial_id, attempts, model, task, trial from trials"
+        " where status = 'running'"
         " and manager_id in (select value from json_each(?))",
         (json.dumps(managers),),
     ).fetchall()
     at = timestamp(now)
-    for trial_id, attempt in rows:
+    for trial_id, attempt, *cell in rows:
         connection.execute(
             "update attempts set status = ?, error_class = ?, finished_at = ?"
             " where trial_id = ? and attempt = ?",
-            (status, error_class, at, trial_id, attempt),
+            (attempt_status, error_class, at, trial_id, attempt),
         )
         connection.execute(
-            "update trials set status = 'will_retry', error_class = ?, error = null,"
+            "update trials set status = ?, error_class = ?, error = null,"
             " losses = losses + ?, manager_id = null, lease_until = null"
             " where trial_id = ?",
-            (error_class, error_class == LOST, trial_id),
+            (
+                *(_open_again(connection, config, tuple(cell)), error_class),
+                *(error_class == LOST, trial_id),
+            ),
         )
     return len(rows)
+
+
+def _open_again(
+    connection: sqlite3.Connection, config: SweepConfig, cell: tuple[Any, ...]
+) -> Status:
+    """What a trial is that may be tried again: it may not be needed any more.
+
+    Args:
+        connection: Of the ledger.
+        config: Of the sweep.
+        cell: Model, task and number of the trial.
+    """
+    if not config.early_stop_on_success:
+        return "will_retry"
+    solved = connection.execute(
+        "select 1 from trials where model = ? and task = ? and trial < ? and success",
+        cell,
+    ).fetchone()
+    return "skipped_early_stop" if solved else "will_retry"
 
 
 def _end(
@@ -242,10 +270,11 @@ def _fail(
     told: Failure,
     failures: int,
 ) -> None:
-    trial_id = one.attempt.trial_id
+    attempt, trial_id = one.attempt, one.attempt.trial_id
     status: Status = after_failure(told.error_class, failures, config)
-    if status == "will_retry" and _is_skipped(connection, config, one.attempt):
-        status = "skipped_early_stop"
+    if status == "will_retry":
+        cell = (attempt.model, attempt.task, attempt.trial)
+        status = _open_again(connection, config, cell)
     _close(connection, one, "failed", told.error_class)
     connection.execute(
         "update trials set status = ?, error_class = ?, error = ?, failures = ?,"
@@ -257,19 +286,6 @@ def _fail(
             *(told.tokens, told.cost, one.seconds, timestamp(one.at), trial_id),
         ),
     )
-
-
-def _is_skipped(
-    connection: sqlite3.Connection, config: SweepConfig, attempt: Attempt
-) -> bool:
-    """A trial with a lower number has solved the task meanwhile."""
-    if not config.early_stop_on_success:
-        return False
-    found = connection.execute(
-        "select 1 from trials where model = ? and task = ? and trial < ? and success",
-        (attempt.model, attempt.task, attempt.trial),
-    ).fetchone()
-    return found is not None
 
 
 def _close(
@@ -336,7 +352,7 @@ def _room(connection: sqlite3.Connection, config: SweepConfig) -> Room:
     ).fetchall()
     count = sum(one for _, _, one in running)
     is_limited = config.max_cost is not None
-    spent, mean = spending(connection) if is_limited else (0.0, None)
+    spent, mean = _spending(connection) if is_limited else (0.0, None)
     return Room(config, running, affordable(config.max_cost, spent, mean, count))
 
 

@@ -225,8 +225,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         msg = (
-            f"the ledger {path} cannot be used: {error}; no trial was started. "
-            "Restore the file, or start another sweep"
+            f"the ledger {path} cannot be used: {error}; the sweep stops here rather "
+            "than start anew. Restore the file, or start another sweep"
         )
         raise SourceError(msg) from error
 

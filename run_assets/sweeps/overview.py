@@ -5,13 +5,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from run_assets.store.lake import publish_file
-from run_assets.sweeps.ledger import Ledger, as_mappings
+from run_assets.sweeps.claims import LEASE_SECONDS
+from run_assets.sweeps.ledger import Ledger, as_mappings, timestamp
 from run_assets.sweeps.report import markdown, sweep_report
 from run_assets.sweeps.status import cells, failures, seconds_left
 from run_assets.sweeps.summary import pass_rates, trials_frame
@@ -88,20 +90,20 @@ def overview(ledger: Ledger, now: float | None = None) -> Overview:
         "select coalesce(sum(cost), 0.0), coalesce(sum(tokens), 0), count(*)"
         " from attempts"
     )[0]
-    config = ledger.config
+    managers = _managers(ledger, now)
     return Overview(
         sweep_id=ledger.sweep_id,
         cells=cells(trials),
         failures=failures(attempts),
         counts=ledger.counts(),
         attempts=count,
-        managers=_managers(ledger, now),
+        managers=managers,
         cost=cost,
         tokens=tokens,
         seconds_left=seconds_left(
             trials,
             [one for one in attempts if one["seconds"] is not None],
-            config.max_concurrent_processes * max(1, _managers(ledger, now)),
+            ledger.config.max_concurrent_processes * max(1, managers),
             now,
         ),
         created_at=ledger.created_at,
@@ -144,8 +146,7 @@ def write_report(ledger: Ledger, folder: Path) -> dict[str, Path]:
     }
     files = {ending: folder / f"{REPORT}.{ending}" for ending in texts}
     for ending, file in files.items():
-        text = texts[ending]
-        publish_file(file, lambda path, text=text: _write(path, text))  # type: ignore[misc]  # bound at once
+        publish_file(file, partial(_write, texts[ending]))
     return files
 
 
@@ -201,9 +202,6 @@ def _time(text: str) -> datetime:
 
 def _managers(ledger: Ledger, now: float) -> int:
     """Processes that have reported lately and have not left."""
-    from run_assets.sweeps.claims import LEASE_SECONDS
-    from run_assets.sweeps.ledger import timestamp
-
     return int(
         ledger.value(
             "select count(*) from managers where ended_at is null and seen_at > ?",
@@ -212,5 +210,5 @@ def _managers(ledger: Ledger, now: float) -> int:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def _write(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")

@@ -4,18 +4,21 @@ import fcntl
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
-from run_assets.errors import RunAssetsError
+from run_assets.errors import RunAssetsError, SourceError
 from run_assets.lab import Lab
 from run_assets.publish.wandb import is_disabled
 from run_assets.publish.wandb_sweeps import SweepTarget, WandbSweep
 from run_assets.sweeps.config import stored_values
 from run_assets.sweeps.ledger import Ledger, as_mappings, open_ledger
 from run_assets.sweeps.policy import TERMINAL
+
+Say = Callable[[str], None]
+"""Takes a sentence for people."""
 
 _LOOK_SECONDS = 2.0
 _ALERT_SECONDS = 60.0
@@ -34,28 +37,41 @@ _ATTEMPTS = """
 """
 
 
-class Publication(AbstractContextManager["Publication"]):
+class Publication:
     """Sends a sweep to W&B beside the pool; a pool never waits for it.
 
     Attributes:
         error: What kept W&B from getting everything; the ledger has it.
     """
 
-    def __init__(self, path: Path, target: SweepTarget, *, is_resume: bool) -> None:
+    def __init__(
+        self, path: Path, target: SweepTarget, say: Say, *, is_resume: bool
+    ) -> None:
+        """Nothing is sent before the publication is entered.
+
+        Args:
+            path: The ledger.
+            target: Where the runs go; nothing is sent where its mode is disabled.
+            say: Told at once what keeps W&B from getting everything.
+            is_resume: The sweep was begun before.
+        """
         self.error: RunAssetsError | None = None
         self._path, self._target, self._is_resume = path, target, is_resume
+        self._say = say
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._publish, name="wandb", daemon=True)
         self._alerted_at = -_ALERT_SECONDS
         self._failed: list[Mapping[str, Any]] = []
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if self._target.mode != "disabled":
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _publish(self) -> None:
         try:
@@ -64,6 +80,11 @@ class Publication(AbstractContextManager["Publication"]):
                     self._send_all()
         except RunAssetsError as error:
             self.error = error
+        except OSError as error:
+            msg = f"{self._target.folder} could not be written: {error}; make room"
+            self.error = SourceError(msg)
+        if self.error:
+            self._say(f"the sweep goes on without W&B: {self.error}")
 
     def _send_all(self) -> None:
         with open_ledger(self._path) as ledger:
@@ -116,32 +137,19 @@ class Publication(AbstractContextManager["Publication"]):
         self._failed, self._alerted_at = [], now
 
 
-class _Nothing(Publication):
-    """Publishing is off."""
-
-    def __init__(self) -> None:
-        self.error = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-def published(lab: Lab, ledger: Ledger, *, is_resume: bool) -> Publication:
-    """The publication of a sweep, to be entered while it runs."""
+def published(lab: Lab, ledger: Ledger, say: Say, *, is_resume: bool) -> Publication:
+    """The publication of a sweep, to be entered while it runs; see `Publication`."""
     config, given = ledger.config, lab.config.publish.wandb
-    if not config.enable_wandb or is_disabled(given.mode):
-        return _Nothing()
+    is_off = not config.enable_wandb or is_disabled(given.mode)
     folder = lab.config.data_path / "published" / "sweeps" / ledger.sweep_id / "wandb"
     target = SweepTarget(
         sweep_id=ledger.sweep_id,
-        mode=given.mode,
+        mode="disabled" if is_off else given.mode,
         project=config.wandb_project or given.project,
         entity=config.wandb_entity or given.entity,
         folder=folder.absolute(),
     )
-    return Publication(ledger.path, target, is_resume=is_resume)
+    return Publication(ledger.path, target, say, is_resume=is_resume)
 
 
 def completion_status(counts: Mapping[str, int]) -> str:
@@ -155,22 +163,17 @@ def completion_status(counts: Mapping[str, int]) -> str:
     return "failed_final" if counts.get("failed_final") else "successful"
 
 
-class _only_one(AbstractContextManager[bool]):  # noqa: N801  # used like a function
+@contextmanager
+def _only_one(folder: Path) -> Iterator[bool]:
     """True for the one manager of a sweep that publishes it; released by a kill."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] = (folder.parent / ".lock").open("a")
-
-    def __enter__(self) -> bool:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / ".lock").open("a") as file:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+            yield False
+        else:
+            yield True
 
 
 def _run_config(ledger: Ledger, about: Mapping[str, Any]) -> dict[str, Any]:

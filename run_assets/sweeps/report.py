@@ -69,13 +69,14 @@ def sweep_report(
         totals: Counts, cost and times of the sweep.
     """
     frame = trials_frame(trials)
-    rates = pass_rates(frame, config.k_values, stops_early=config.early_stop_on_success)
+    stops_early = config.early_stop_on_success
+    rates = pass_rates(frame, config.k_values, stops_early=stops_early)
     return {
         "schema_version": SCHEMA_VERSION,
         "sweep_id": sweep_id,
         "totals": dict(totals),
-        "models": by_model(frame).to_dicts(),
-        "tasks": by_task(frame).to_dicts(),
+        "models": by_model(frame, stops_early=stops_early).to_dicts(),
+        "tasks": by_task(frame, stops_early=stops_early).to_dicts(),
         "pass_rates": rates.to_dicts(),
         "failures": failures.to_dicts(),
         "config": stored_values(config),

@@ -26,7 +26,7 @@ from run_assets.sweeps.ledger import (
 )
 from run_assets.sweeps.plan import new_sweep_id, planned
 from run_assets.sweeps.policy import OPEN
-from run_assets.sweeps.publishing import published
+from run_assets.sweeps.publishing import Say, published
 from run_assets.sweeps.workers import (
     Processes,
     Work,
@@ -35,6 +35,9 @@ from run_assets.sweeps.workers import (
     function_work,
     variables,
 )
+
+
+def _nobody(_told: object) -> None: ...
 
 
 class SweepFailedError(RunAssetsError):
@@ -102,7 +105,7 @@ def start_sweep(
 
 
 def run_sweep(
-    lab: Lab, config: SweepConfig, *, stop: Stop | None = None, tell: Tell | None = None
+    lab: Lab, config: SweepConfig, *, stop: Stop | None = None, tell: Tell = _nobody
 ) -> Ran:
     """Run every trial of a new sweep; see `resume_sweep` for the arguments."""
     return work_on(lab, start_sweep(lab, config), stop=stop, tell=tell)
@@ -115,7 +118,7 @@ def resume_sweep(
     *,
     allow_amend: bool = False,
     stop: Stop | None = None,
-    tell: Tell | None = None,
+    tell: Tell = _nobody,
 ) -> Ran:
     """Go on with a sweep: run what is not terminal, and nothing that has succeeded.
 
@@ -166,7 +169,7 @@ def reconfigure(
     _check(now)
     if any(one.needs_amend for one in found):
         amend(ledger, now, planned(now, ledger.sweep_id))
-    elif found:
+    elif found or now.root.absolute() != ledger.config.root:
         with ledger.transaction() as connection:
             store_config(connection, now)
     return found
@@ -177,23 +180,32 @@ def work_on(
     sweep_id: str,
     *,
     stop: Stop | None = None,
-    tell: Tell | None = None,
+    tell: Tell = _nobody,
+    say: Say = _nobody,
     is_resume: bool = False,
 ) -> Ran:
     """Be a manager of a sweep until nothing is left to do, or a signal comes.
 
     Any number of processes may do so at the same time; they share the trials.
+
+    Args:
+        lab: Where it belongs.
+        sweep_id: The sweep.
+        stop: Where signals arrive.
+        tell: Told how many trials have which status.
+        say: Told what people should know at once.
+        is_resume: It was worked on before.
     """
     path = ledger_path(lab.config.data_path, sweep_id)
     stop = stop or Stop()
     with open_ledger(path) as ledger:
         config = ledger.config
         folder = output_folder(lab, ledger)
-        publication = published(lab, ledger, is_resume=is_resume)
+        publication = published(lab, ledger, say, is_resume=is_resume)
         with publication, _working(config, folder, stop) as work:
             manager = claims.join(ledger, time.time(), is_resume=is_resume)
             try:
-                pool = Pool(ledger, config, manager, work, stop, tell or _nobody)
+                pool = Pool(ledger, config, manager, work, stop, tell)
                 stop.wake = pool.wake
                 ending = pool.run()
             finally:
@@ -286,6 +298,3 @@ def _check(config: SweepConfig) -> None:
         check_program(config)
     else:
         function_work(config)
-
-
-def _nobody(_counts: dict[str, int]) -> None: ...

@@ -60,7 +60,7 @@ def _cell(trials: Rows) -> dict[str, Any]:
 
 
 def matrix(found: pl.DataFrame) -> pl.DataFrame:
-    """Tasks down, models across; a cell such as ``5/8 62%`` or ``3/8 33% 1 failed``."""
+    """Tasks down, models across, with `cell_text` in each cell."""
     texts = found.select(
         "task",
         "model",
@@ -75,12 +75,13 @@ def cell_text(cell: Mapping[str, Any]) -> str:
     >>> cell = {"trials": 8, "successful": 4, "skipped_early_stop": 0, "running": 1,
     ...         "failed_final": 1, "will_retry": 0, "success_rate": 0.75}
     >>> cell_text(cell)
-    '5/8 75% 1 running 1 failed'
+    '5/8  75% 1 running 1 failed'
     """
     done = sum(cell[status] for status in TERMINAL)
-    parts = [f"{done}/{cell['trials']}"]
+    total = str(cell["trials"])
+    parts = [f"{done:>{len(total)}}/{total}"]
     if cell["success_rate"] is not None:
-        parts.append(f"{cell['success_rate']:.0%}")
+        parts.append(f"{cell['success_rate']:>4.0%}")
     named = {"running": "running", "will_retry": "to retry", "failed_final": "failed"}
     named["skipped_early_stop"] = "skipped"
     parts += [f"{cell[key]} {text}" for key, text in named.items() if cell[key]]

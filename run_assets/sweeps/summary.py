@@ -79,20 +79,25 @@ def _rates(
     return found.select([name for name in RATES if name in found.columns]).to_dicts()
 
 
-def by_model(trials: pl.DataFrame) -> pl.DataFrame:
-    """One row per model: how many trials, how they went, what they took."""
-    return _grouped(trials, "model")
+def by_model(trials: pl.DataFrame, *, stops_early: bool = False) -> pl.DataFrame:
+    """One row per model: how many trials, how they went, what they took.
+
+    Where tasks stop at their first success, ``success_rate`` is that of first trials:
+    whether there is another one was decided by the outcome.
+    """
+    return _grouped(trials, "model", stops_early=stops_early)
 
 
-def by_task(trials: pl.DataFrame) -> pl.DataFrame:
-    """One row per task, over all models; the hardest first."""
-    return _grouped(trials, "task").sort(
+def by_task(trials: pl.DataFrame, *, stops_early: bool = False) -> pl.DataFrame:
+    """One row per task, over all models, as `by_model`; the hardest first."""
+    return _grouped(trials, "task", stops_early=stops_early).sort(
         pl.col("success_rate"), "task", nulls_last=True
     )
 
 
-def _grouped(trials: pl.DataFrame, key: str) -> pl.DataFrame:
+def _grouped(trials: pl.DataFrame, key: str, *, stops_early: bool) -> pl.DataFrame:
     ran = pl.col("status") == "successful"
+    judged = ran & (pl.col("trial") == 0) if stops_early else ran
     solved = ran & (pl.col("success") == 1)
     return (
         trials.group_by(key)
@@ -103,7 +108,7 @@ def _grouped(trials: pl.DataFrame, key: str) -> pl.DataFrame:
             n_failed=(pl.col("status") == "failed_final").sum(),
             n_skipped=(pl.col("status") == "skipped_early_stop").sum(),
             n_open=pl.col("status").is_in([*OPEN, "running"]).sum(),
-            success_rate=pl.col("success").filter(ran).mean(),
+            success_rate=pl.col("success").filter(judged).mean(),
             mean_reward=pl.col("reward").filter(ran).mean(),
             std_reward=pl.col("reward").filter(ran).std(),
             max_reward=pl.col("max_reward").filter(ran).max(),
@@ -137,10 +142,11 @@ def metrics(
     """
     ran = trials.filter(status="successful")
     cells = ran.with_columns(model=pl.lit("all"), task=_cell())
-    whole = by_model(cells)
+    whole = by_model(cells, stops_early=stops_early)
     every = trials.with_columns(model=pl.lit("all"), task=_cell())
     rates = pass_rates(every, [1, *ks], stops_early=stops_early)
-    models, tasks = by_model(ran), by_task(ran)
+    models = by_model(ran, stops_early=stops_early)
+    tasks = by_task(ran, stops_early=stops_early)
     named: dict[str, Any] = {
         **_performance("performance", whole, rates),
         **_by_group(models, "model", pass_rates(trials, [1], stops_early=stops_early)),

@@ -39,13 +39,17 @@ def function_work(config: SweepConfig) -> Work:
         UsageError: There is no such module or function.
     """
     function = _function(config)
+    return _guarded(lambda attempt: _checked(function(attempt)))
+
+
+def _guarded(run: Work) -> Work:
+    """The outermost frame of a trial: whatever it raises is the trial's failure."""
 
     def work(attempt: Attempt) -> Outcome:
         try:
-            returned = function(attempt)
-        except BaseException as error:  # noqa: BLE001  # a trial's outermost frame
+            return run(attempt)
+        except BaseException as error:  # noqa: BLE001  # a thread must not end by it
             return failure(type(error).__name__, str(error) or repr(error))
-        return _checked(returned)
 
     return work
 
@@ -150,7 +154,7 @@ def command_work(config: SweepConfig, processes: Processes, lifeline: int) -> Wo
             err.unlink()
         return outcome
 
-    return work
+    return _guarded(work)
 
 
 def check_program(config: SweepConfig) -> None:
@@ -161,11 +165,13 @@ def check_program(config: SweepConfig) -> None:
     """
     example = Attempt("sweep", "0" * 64, "model", "task", 0, 0, 1, config.options)
     word = filled(str(config.command), _values(example))[0]
-    local = config.root / word
-    if shutil.which(word) is None and not os.access(local, os.X_OK):
+    is_path = "/" in word
+    place = str(config.root / word) if is_path else "the PATH"
+    if shutil.which(config.root / word if is_path else word) is None:
         msg = (
-            f"command: there is no program {word!r} on the PATH, and none at {local}; "
-            "a script needs its interpreter, such as `python solve.py`"
+            f"command: there is no program {word!r} at {place}; a script needs its "
+            "interpreter, such as `python solve.py`, or `./solve.py` where it is "
+            "executable"
         )
         raise UsageError(msg)
 

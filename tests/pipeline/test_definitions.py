@@ -98,9 +98,15 @@ def test_the_stamp_comes_after_everything_else(definitions: dg.Definitions) -> N
     assert refreshed(graph.get_all_asset_keys()) == {stamp, *above}
 
 
+def in_job(definitions: dg.Definitions, job: str) -> set[str]:
+    """Addresses of the assets that a job builds."""
+    layer = definitions.resolve_job_def(job).asset_layer
+    return {one.to_user_string() for one in layer.selected_asset_keys}
+
+
 def refreshed(keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
-    """Without those of sweeps, which no refresh may start."""
-    return {key for key in keys if key.path[0] != "sweeps"}
+    """Without those of sweeps and of curves, which nobody asked for here."""
+    return {key for key in keys if key.path[0] not in {"sweeps", "curves"}}
 
 
 def test_the_refresh_and_the_sweep_job_hold_every_asset_and_check(
@@ -109,14 +115,45 @@ def test_the_refresh_and_the_sweep_job_hold_every_asset_and_check(
     graph = definitions.resolve_asset_graph()
     layers = {
         name: definitions.resolve_job_def(name).asset_layer
-        for name in ("refresh", "sweep")
+        for name in ("refresh", "sweep", "train_curves")
     }
     every = set(graph.get_all_asset_keys())
     assert set(layers["refresh"].selected_asset_keys) == refreshed(every)
-    assert set(layers["sweep"].selected_asset_keys) == every - refreshed(every)
+    sweeps = {key for key in every if key.path[0] == "sweeps"}
+    assert set(layers["sweep"].selected_asset_keys) == sweeps
     checks = [set(one.asset_graph.asset_check_keys) for one in layers.values()]
-    assert set.union(*checks) == set(graph.asset_check_keys)
+    unasked = {"curves/features", "curves/dataset"}
+    assert {
+        one
+        for one in set(graph.asset_check_keys) - set.union(*checks)
+        if one.asset_key.to_user_string() not in unasked
+    } == set()
     assert not set.intersection(*checks)
+
+
+def test_curves_that_are_configured_are_refreshed_but_not_trained(
+    tmp_path: Path,
+) -> None:
+    lab = make_lab(tmp_path, 0, curves={"metric": "reward"})
+    found = build_definitions(lab)
+    refreshed = {one for one in in_job(found, "refresh") if one.startswith("curves/")}
+    trained = in_job(found, "train_curves")
+    assert refreshed == {
+        "curves/features",
+        "curves/dataset",
+        "curves/predictions",
+        "curves/outlooks",
+    }
+    assert "curves/model" in trained
+    assert trained & {"curves/features", "raw/runs", "reports/report"} == set()
+    assert {"curves/predictions", "curves/outlooks"} <= trained
+
+
+def test_training_has_a_schedule_where_the_config_gives_it_one(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, 0, curves={"metric": "reward", "cron": "0 4 * * 0"})
+    schedule = build_definitions(lab).resolve_schedule_def("training")
+    assert schedule.cron_schedule == "0 4 * * 0"
+    assert schedule.job_name == "train_curves"
 
 
 def test_partitions_are_listed_once_until_a_project_is_added(

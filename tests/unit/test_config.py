@@ -76,17 +76,19 @@ def test_one_key_of_a_group_leaves_the_others(
 
 
 def test_a_variable_holds_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUN_ASSETS_CURVES", "[reward, 'eval/*']")
+    monkeypatch.setenv("RUN_ASSETS_CURVE_METRICS", "[reward, 'eval/*']")
     monkeypatch.setenv("RUN_ASSETS_LOCK_TIMEOUT", "5")
     found = load_config(lab(tmp_path))
-    assert (found.curves, found.lock_timeout) == (("reward", "eval/*"), 5.0)
+    assert (found.curve_metrics, found.lock_timeout) == (("reward", "eval/*"), 5.0)
 
 
 def test_a_wrong_variable_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RUN_ASSETS_CURVES", "[reward")
-    with pytest.raises(UsageError, match="environment RUN_ASSETS_CURVES is not valid"):
+    monkeypatch.setenv("RUN_ASSETS_CURVE_METRICS", "[reward")
+    with pytest.raises(
+        UsageError, match="environment RUN_ASSETS_CURVE_METRICS is not valid"
+    ):
         load_config(lab(tmp_path))
 
 

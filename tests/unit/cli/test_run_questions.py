@@ -162,12 +162,20 @@ def test_replicates_get_an_interval_and_a_goal_its_direction(inquire: Call) -> N
     assert document(lower.out)["rows"][0]["best_step"] == 0
 
 
+def test_runs_that_logged_nothing_are_compared_all_the_same(inquire: Call) -> None:
+    answer = inquire("runs", "compare", "empty", "my-run", "-m", "league/*", *JSON)
+    assert {row["run_name"] for row in document(answer.out)["rows"]} == {"my-run"}
+    alone = inquire("runs", "compare", "empty")
+    assert (alone.code, "(no rows)" in alone.out) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--direction", "benchmark/loss=up"], "METRIC=lower or METRIC=higher"),
         (["--direction", "los=lower"], "no metric 'los' is compared"),
         (["--level", "benchmark/loss=low"], "METRIC=VALUE"),
+        (["--level", "elo/challenger=9"], "which direction is good"),
         (["--confidence", "1.5"], "confidence"),
         (["-m", "nothing"], "no run has a metric 'nothing'"),
     ],

@@ -69,7 +69,7 @@ def test_a_sweep_is_run_shown_reported_and_exported(call: Call, lab: Lab) -> Non
 
     shown = call("sweep", "status", folder=root)
     assert shown.code == 0
-    assert "2/2 50%" in shown.out
+    assert "2/2  50%" in shown.out
     assert "40 tokens" in shown.out
     assert "\x1b" not in shown.out
     cells = json.loads(call("sweep", "status", "--output-format", "json").out)["rows"]
@@ -104,7 +104,7 @@ def test_failed_trials_are_told_and_are_no_success(call: Call, lab: Lab) -> None
     assert "1 trials failed for good; everything else was run" in told.err
     shown = call("sweep", "status", folder=lab.config.root)
     assert "rate_limit" in shown.out
-    assert "2/2 0% 1 failed" in shown.out
+    assert "2/2   0% 1 failed" in shown.out
     assert "\x1b" not in shown.out
 
 
@@ -134,6 +134,13 @@ def test_a_resume_refuses_another_plan_unless_told(call: Call, lab: Lab) -> None
     (sweep_id,) = sweep_ids(lab.config.data_path)
     path = ledger_path(lab.config.data_path, sweep_id)
     assert statuses(path) == {"successful": 8}
+
+
+def test_a_log_file_gets_a_line_at_times(call: Call, lab: Lab) -> None:
+    body = "time.sleep(0.3 + attempt.trial)\nreturn {'reward': 1}"
+    file = write_sweep(lab, body, log_interval_minutes=0.001)
+    told = call("sweep", "run", str(file), folder=lab.config.root)
+    assert "2 running, 2 successful" in told.err
 
 
 def test_watching_ends_with_the_sweep(call: Call, lab: Lab) -> None:
@@ -180,7 +187,7 @@ def test_a_damaged_ledger_starts_nothing(call: Call, lab: Lab) -> None:
     for words in (("resume",), ("status",), ("export",)):
         told = call("sweep", *words, folder=lab.config.root)
         assert told.code == 1
-        assert "no trial was started" in told.err
+        assert "rather than start anew" in told.err
 
 
 def test_durations_are_short() -> None:

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ NAMES = [
 ]
 
 
-def found(**curves: list[float | None]) -> dict[str, CacheStatistic]:
+def found(**curves: Sequence[float | None]) -> dict[str, CacheStatistic]:
     points = points_of(
         {
             f"cache/{name}": {

@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import polars as pl
 import pytest
@@ -7,7 +8,7 @@ from run_assets.errors import UsageError
 from run_assets.reading.conditions import condition, fitting_runs
 from run_assets.reading.run import flat
 
-CONFIGS = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "a": {"lr": 1e-4, "model": "Qwen/Qwen2.5", "env": {"size": 4}, "debug": True},
     "b": {"lr": 0.01, "model": "llama", "env": {"size": 16}, "debug": False},
     "c": {"lr": "0.01", "model": "../x", "seed": 1, "note": None},

@@ -13,7 +13,7 @@ OTHERS = {
 
 
 def others() -> pl.DataFrame:
-    rows = [
+    rows: list[tuple[str, str | None, str | None]] = [
         (path, key, text)
         for path, config in OTHERS.items()
         for key, text in config.items()

@@ -34,7 +34,7 @@ def test_hostile_names_stand_only_in_code_spans(hostile: ReportContent) -> None:
     for sign in ("<", ">", "@", "javascript", "onerror", "](", "**c**"):
         assert sign not in outside
     headings = [one for one in outside.splitlines() if one.startswith("#")]
-    assert len(headings) == 5
+    assert len(headings) == 6
 
 
 def test_the_verdict_comes_first(night: ReportContent) -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import statsmodels.api as sm
+import statsmodels.api as sm  # type: ignore[import-untyped]  # no types
 from scipy.stats import linregress
 
 from run_assets.stats.trends import LEAST_POINTS, autocorrelation_time, linear_trend

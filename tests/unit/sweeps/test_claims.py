@@ -241,6 +241,22 @@ def test_success_skips_only_later_trials(tmp_path: Path) -> None:
         assert query(ledger.path, others) == [("pending",)]
 
 
+def test_a_lost_trial_of_a_solved_task_is_not_tried_again(tmp_path: Path) -> None:
+    with toy_ledger(tmp_path, models=["a"], early_stop_on_success=True) as ledger:
+        alive, dead, leaving = (Manager(ledger) for _ in range(3))
+        first, second = alive.claim()[0], dead.claim()[0]
+        y_first, y_second = alive.claim()[0], leaving.claim()[0]
+        alive.report(ended(first, reward=1), ended(y_first, reward=1))
+        dead.is_gone()
+        claims.reclaim(ledger, alive.id, 0.0)
+        claims.leave(ledger, leaving.id, 0.0)
+
+        for one in (second, y_second):
+            assert trial(ledger, one)["status"] == "skipped_early_stop"
+        assert ledger.counts() == {"successful": 2, "skipped_early_stop": 2}
+        assert_accounted(ledger.path)
+
+
 def test_without_early_stops_success_skips_nothing(ledger: Ledger) -> None:
     manager = Manager(ledger)
     manager.report(ended(manager.claim()[0], success=True, reward=0))

@@ -208,6 +208,22 @@ def test_a_resume_asks_before_it_runs_something_else(lab: Lab) -> None:
     assert query(ran.ledger, "select count(*) from attempts") == [(12,)]
 
 
+def test_a_sweep_whose_folder_has_moved_goes_on_from_there(
+    lab: Lab, tmp_path: Path
+) -> None:
+    ran = run(lab, "return {'reward': 1}")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = toy(
+        elsewhere,
+        function=query(
+            ran.ledger, "select json_extract(config_json, '$.function') from sweep"
+        )[0][0],
+    )
+    resume_sweep(lab, ran.sweep_id, moved)
+    assert query(ran.ledger, "select root from sweep") == [(str(elsewhere),)]
+
+
 def test_a_function_that_is_not_there_is_refused_before_anything_is_written(
     lab: Lab,
 ) -> None:

@@ -63,7 +63,7 @@ def test_a_ledger_that_cannot_be_read_is_an_error(
     tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "x.sqlite").write_bytes(content)
-    with pytest.raises(SourceError, match="no trial was started"):
+    with pytest.raises(SourceError, match="rather than start anew"):
         open_ledger(tmp_path / "x.sqlite")
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_page_is_an_error_and_no_empty_ledger(tmp_path: Path) -> None:
     path.write_bytes(data)
 
     with (
-        pytest.raises(SourceError, match="no trial was started"),
+        pytest.raises(SourceError, match="rather than start anew"),
         open_ledger(path) as damaged,
     ):
         damaged.counts()

@@ -36,7 +36,7 @@ def test_each_model_on_each_task_is_a_cell() -> None:
     ]
     assert found["success_rate"].to_list() == [0.5, None, None]
     assert matrix(found).to_dicts() == [
-        {"task": "x", "a": "3/4 50% 1 failed", "b": "0/1 1 running"},
+        {"task": "x", "a": "3/4  50% 1 failed", "b": "0/1 1 running"},
         {"task": "y", "a": "1/1 1 skipped", "b": None},
     ]
 

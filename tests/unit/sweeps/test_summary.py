@@ -137,6 +137,15 @@ def test_a_model_is_told_by_what_ran() -> None:
     assert (row["tokens_per_success"], row["cost_per_success"]) == (15.0, 0.75)
 
 
+def test_a_success_rate_is_that_of_first_trials_where_tasks_stop() -> None:
+    frame = trials_frame(rows({("a", "x"): "1sss", ("a", "y"): "0001"}))
+    assert by_model(frame)["success_rate"].to_list() == [2 / 5]
+    assert by_model(frame, stops_early=True)["success_rate"].to_list() == [0.5]
+    assert by_task(frame, stops_early=True)["success_rate"].to_list() == [0.0, 1.0]
+    found = metrics(frame, [1], stops_early=True, hours=1.0)
+    assert found["performance/success_rate"] == found["performance/pass_at_1"] == 0.5
+
+
 def test_the_hardest_task_comes_first_and_one_nobody_ran_last() -> None:
     outcomes = {("a", "x"): "11", ("a", "y"): "00", ("b", "y"): "10", ("a", "z"): "f"}
     assert by_task(trials_frame(rows(outcomes)))["task"].to_list() == ["y", "x", "z"]

@@ -10,7 +10,9 @@ import pytest
 
 from run_assets.errors import UsageError
 from run_assets.lab import Lab
-from run_assets.sweeps import Ran, run_sweep
+from run_assets.sweeps import Attempt, Ran, run_sweep
+from run_assets.sweeps.results import Failure
+from run_assets.sweeps.workers import Processes, command_work
 from tests.support.sweeps import query, sweep_lab, toy
 
 
@@ -74,6 +76,25 @@ def test_whatever_goes_wrong_has_a_class_and_a_text(
     status, found, error = told(ran)
     assert (status, found) == ("failed_final", error_class)
     assert said in error
+
+
+def test_what_goes_wrong_around_a_command_is_a_failure_too(tmp_path: Path) -> None:
+    no_folder = Processes(tmp_path / "nowhere")
+    work = command_work(toy(tmp_path, command="true"), no_folder, 0)
+    found = work(Attempt("s", "0" * 64, "a", "x", 0, 0, 1, {}))
+    assert isinstance(found, Failure)
+    assert found.error_class == "FileNotFoundError"
+
+
+def test_a_script_of_the_folder_is_named_by_its_path(lab: Lab) -> None:
+    script = lab.config.root / "solve.sh"
+    script.write_text("#!/bin/sh\necho '{\"reward\": 1}'\n", encoding="utf-8")
+    script.chmod(0o755)
+    one = {"models": ["a"], "tasks": ["x"], "num_trials_per_config": 1}
+    with pytest.raises(UsageError, match="at the PATH"):
+        run_sweep(lab, toy(lab.config.root, command="solve.sh {task}", **one))
+    ran = run_sweep(lab, toy(lab.config.root, command="./solve.sh {task}", **one))
+    assert ran.counts == {"successful": 1}
 
 
 def test_what_a_trial_leaves_running_ends_with_it(lab: Lab) -> None:

@@ -1,0 +1,724 @@
+"""Predicting training curves: our model beside every rival, in one run.
+
+Each rival gets what the stack gets: the same encoded features and scaled rewards, its
+own out-of-fold residuals, and intervals calibrated from them in the same way. So what
+differs is the model. Splits are fixed by their number; differences are bootstrapped
+over test runs, paired.
+
+``--ppo FILE`` is google/brax' ``brax_ppo_10_million_steps.tar.gz`` (or the JSON in it):
+1,440 real PPO runs. The grid worlds are trained here, once, into ``benchmarks/data``.
+Without lightgbm its row is left out and the table says so.
+"""
+
+import argparse
+import json
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [p for p in sys.path if Path(p).resolve() != ROOT / "benchmarks"]
+sys.path.insert(0, str(ROOT))
+
+from examples.hearts.environments import draw_learner, plan_drawn_run  # noqa: E402
+from examples.hearts.learning import train  # noqa: E402
+from run_assets.curves.components import Components, fit_components  # noqa: E402
+from run_assets.curves.dataset import budget_curves, curve_table  # noqa: E402
+from run_assets.curves.evaluation import (  # noqa: E402
+    last_value_forward,
+    last_value_gaps,
+)
+from run_assets.curves.examples import (  # noqa: E402
+    CurveTable,
+    Examples,
+    Floats,
+    Forecast,
+    filled,
+)
+from run_assets.curves.features import run_features  # noqa: E402
+from run_assets.curves.members import (  # noqa: E402
+    MEMBERS,
+    SMALLEST_SD,
+    MemberKind,
+    scatter,
+)
+from run_assets.curves.model import (  # noqa: E402
+    KNOWN,
+    NEW,
+    CurveModel,
+    Fitted,
+    Trial,
+    fit_curve_model,
+    learn_situation,
+)
+from run_assets.curves.scores import (  # noqa: E402
+    covered,
+    crps,
+    r_squared,
+    rank_correlation_inside,
+)
+from run_assets.curves.settings import Curves, Feature, Model  # noqa: E402
+
+DATA = ROOT / "benchmarks" / "data"
+STACK = "stack (ours)"
+HELD_OUT = 0.25
+WORLDS, AGENTS = 80, 12
+SMALL = 100
+CUTS = (0.1, 0.25, 0.5)
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """LightGBM, one model for each component."""
+
+    boosters: tuple[Any, ...]
+    components: Components
+    sd: Floats
+
+    def predict(self, examples: Examples) -> Forecast:
+        scores = [one.predict(examples.inputs) for one in self.boosters]
+        mean = self.components.curves(np.stack(scores, axis=1))
+        return Forecast(mean, np.tile(self.sd, (len(mean), 1)))
+
+    def state(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        return {}, {}
+
+
+def fit_boosted(samples: Sequence[Examples], _: Model, seed: int) -> list[Boosted]:
+    import lightgbm
+
+    fitted = []
+    for sample in samples:
+        curves = filled(sample.targets)
+        components = fit_components(curves, 8)
+        scores = components.scores(curves)
+        boosters = [
+            lightgbm.train(
+                {
+                    "objective": "regression",
+                    "learning_rate": 0.05,
+                    "num_leaves": 15,
+                    "min_data_in_leaf": max(min(20, len(sample) // 10), 2),
+                    "verbosity": -1,
+                    "num_threads": 1,
+                    "seed": seed,
+                    "deterministic": True,
+                },
+                lightgbm.Dataset(sample.inputs, column),
+                num_boost_round=200,
+            )
+            for column in scores.T
+        ]
+        told = np.stack([one.predict(sample.inputs) for one in boosters], axis=1)
+        sd = scatter(sample.targets - components.curves(told))
+        fitted.append(Boosted(tuple(boosters), components, sd))
+    return fitted
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Networks that say the parameters of ``a - b t^-c`` (Kadra et al. 2023)."""
+
+    networks: tuple[Any, ...]
+    points: int
+
+    def predict(self, examples: Examples) -> Forecast:
+        import torch
+
+        inputs = torch.from_numpy(examples.inputs).float()
+        with torch.no_grad():
+            told = [power_law(net(inputs), self.points) for net in self.networks]
+        curves = torch.stack(told).double().numpy()
+        sd = np.maximum(curves.std(axis=0), SMALLEST_SD)
+        return Forecast(curves.mean(axis=0), sd)
+
+    def state(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        return {}, {}
+
+
+def power_law(told: Any, points: int) -> Any:
+    import torch
+
+    at = (torch.arange(points) + 1.0) / points
+    rate = torch.nn.functional.softplus(told[:, 2:3])
+    return told[:, :1] - told[:, 1:2] * at ** (-rate)
+
+
+def fit_power_law(samples: Sequence[Examples], _: Model, seed: int) -> list[PowerLaw]:
+    import torch
+
+    torch.set_num_threads(1)
+    fitted = []
+    for sample in samples:
+        networks = tuple(one_power_law(sample, 100 * seed + n) for n in range(2))
+        fitted.append(PowerLaw(networks, sample.targets.shape[1]))
+    return fitted
+
+
+def one_power_law(sample: Examples, seed: int) -> Any:
+    """Absolute error, as the original; 40 epochs of batches of 128."""
+    import torch
+
+    torch.manual_seed(seed)
+    inputs = torch.from_numpy(sample.inputs).float()
+    known = torch.from_numpy(np.isfinite(sample.targets)).float()
+    targets = torch.from_numpy(np.nan_to_num(sample.targets)).float()
+    net = torch.nn.Sequential(
+        torch.nn.Linear(inputs.shape[1], 128),
+        torch.nn.SiLU(),
+        torch.nn.Linear(128, 128),
+        torch.nn.SiLU(),
+        torch.nn.Linear(128, 3),
+    )
+    steps = 40 * -(-len(inputs) // 128)
+    optimizer = torch.optim.AdamW(net.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, steps)
+    for _ in range(40):
+        for rows in torch.randperm(len(inputs)).split(128):
+            told = power_law(net(inputs[rows]), targets.shape[1])
+            loss = ((told - targets[rows]).abs() * known[rows]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+    return net.eval()
+
+
+def no_restore(_arrays: Any, _more: Any) -> Any:
+    raise NotImplementedError
+
+
+RIVALS: dict[str, MemberKind] = {
+    **MEMBERS,
+    "lightgbm": MemberKind(fit_boosted, no_restore, "lightgbm", "LightGBM"),
+    "power_law": MemberKind(fit_power_law, no_restore, "torch", "power-law net"),
+}
+SHOWN = (
+    "mean_curve",
+    "environment_mean",
+    "nearest_configs",
+    "extra_trees",
+    "lightgbm",
+    "power_law",
+    "variational",
+)
+NOT_RIVALS = ("mean_curve", "variational")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Test forecasts of one model on one split, in scaled reward."""
+
+    mean: Floats
+    quantiles: Floats
+    low: Floats
+    high: Floats
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ppo", type=Path, help="brax_ppo_10_million_steps.tar.gz")
+    parser.add_argument("--splits", type=int, default=3, help="of each table")
+    parser.add_argument("--quick", action="store_true", help="one split, few worlds")
+    options = parser.parse_args()
+    splits = 1 if options.quick else options.splits
+    size = (24, 6) if options.quick else (WORLDS, AGENTS)
+    print_missing()
+    cost()
+    if options.ppo is not None:
+        ppo, settings = ppo_table(options.ppo), ppo_settings()
+        contests = contests_of(ppo, settings, random_splits(ppo, splits))
+        compare(f"PPO (brax): {len(ppo)} runs, configurations held out", contests)
+        prefixes("PPO (brax): the first part of each run is known", contests)
+        small = contests_of(ppo, settings, small_splits(ppo, splits))
+        compare(f"PPO (brax): {SMALL} training runs", small)
+        parts = environment_splits(ppo, 5)[: min(splits, 2)]
+        compare(
+            "PPO (brax): one of 5 environments held out",
+            contests_of(ppo, settings, parts),
+        )
+    worlds, settings = world_table(*size), world_settings()
+    contests = contests_of(worlds, settings, environment_splits(worlds, 4)[:splits])
+    compare(f"grid worlds: {len(worlds)} runs, environments held out", contests)
+    finished_runs(contests)
+    prefixes("grid worlds, environments held out: the first part is known", contests)
+
+
+def print_missing() -> None:
+    for name in SHOWN:
+        needs = RIVALS[name].needs
+        if needs and find_spec(needs) is None:
+            print(f"{RIVALS[name].title} is left out: {needs} is not installed")
+
+
+Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
+def random_splits(table: CurveTable, count: int) -> list[Split]:
+    found = []
+    for number in range(count):
+        order = np.random.default_rng(number).permutation(len(table))
+        held = int(HELD_OUT * len(table))
+        found.append((order[held:], order[:held]))
+    return found
+
+
+def small_splits(table: CurveTable, count: int) -> list[Split]:
+    return [(kept[:SMALL], held) for kept, held in random_splits(table, count)]
+
+
+def environment_splits(table: CurveTable, parts: int) -> list[Split]:
+    names = np.unique(table.environments)
+    order = np.random.default_rng(0).permutation(names)
+    found = []
+    for part in np.array_split(order, parts):
+        held = np.isin(table.environments, part)
+        found.append((np.flatnonzero(~held), np.flatnonzero(held)))
+    return found
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One split: the models that were fitted on one side, and the other side."""
+
+    models: Mapping[str, CurveModel]
+    test: CurveTable
+    reference: Floats
+
+    @property
+    def truth(self) -> Floats:
+        """Test curves on the scale of the models, shape ``(runs, points)``."""
+        scale = self.models[STACK].scale
+        return scale.scale(self.test.curves, self.test.tasks)
+
+
+def contests_of(
+    table: CurveTable, settings: Curves, splits: Sequence[Split]
+) -> list[Contest]:
+    """Fit every rival once; each alone and the stack share their forecasts."""
+    return [contest(table, settings, kept, held) for kept, held in splits]
+
+
+def contest(table: CurveTable, settings: Curves, kept: Any, held: Any) -> Contest:
+    names = tuple(
+        name
+        for name in SHOWN
+        if (needs := RIVALS[name].needs) is None or find_spec(needs) is not None
+    )
+    model = settings.model.model_copy(update={"members": names})
+    fitted = fit_curve_model(
+        table.rows(kept), settings.model_copy(update={"model": model}), RIVALS
+    )
+    models = {name: part_of(fitted, (name,)) for name in names}
+    models[STACK] = part_of(fitted, Model().members)
+    targets = fitted.model.examples(table.rows(kept)).targets
+    reference = np.asarray(np.nanmean(filled(targets), axis=0))
+    return Contest(models, table.rows(held), reference)
+
+
+def part_of(fitted: Fitted, names: Sequence[str]) -> CurveModel:
+    """The model that these members alone would have made."""
+    is_whole = len(names) > 1
+
+    def learned(kind: str) -> Any:
+        trial = fitted.trials.get(kind)
+        if trial is None:
+            return None
+        own = {name: trial.forecasts[name] for name in names}
+        part = Trial(own, trial.folds, trial.names, trial.targets)
+        by_environment = kind == NEW
+        return learn_situation(
+            part, by_environment=by_environment, has_prefixes=is_whole
+        )
+
+    members = {name: fitted.model.members[name] for name in names}
+    known, new = learned(KNOWN), learned(NEW)
+    return replace(fitted.model, members=members, known=known, new=new)
+
+
+def judge(
+    model: CurveModel, asked: CurveTable, tasks: Any, finished: CurveTable | None = None
+) -> Judged:
+    """A forecast on the scale of its model."""
+    prediction = model.predict(asked, finished)
+
+    def scaled(rewards: Floats) -> Floats:
+        return model.scale.scale(rewards, tasks, is_clipped=False)
+
+    low, high = prediction.interval(0.9)
+    return Judged(
+        scaled(prediction.mean),
+        scaled(prediction.quantiles),
+        scaled(low),
+        scaled(high),
+    )
+
+
+def compare(title: str, contests: Sequence[Contest]) -> None:
+    rows: dict[str, list[list[float]]] = {}
+    per_run: dict[str, list[Floats]] = {}
+    for one in contests:
+        truth, places = one.truth, one.test.environments
+        for name, model in one.models.items():
+            found = judge(model, emptied(one.test), one.test.tasks)
+            losses = crps(truth, found.quantiles)
+            inside = covered(truth, found.low, found.high)
+            by_place = [
+                float(np.nanmean(inside[places == place]))
+                for place in np.unique(places)
+            ]
+            scores = [
+                float(np.nanmean(losses)),
+                r_squared(truth, found.mean, one.reference),
+                rank_correlation_inside(truth, found.mean, places),
+                float(np.nanmean(inside)),
+                float(np.mean(by_place)),
+                float(np.min(by_place)),
+            ]
+            rows.setdefault(name, []).append(scores)
+            per_run.setdefault(name, []).append(losses)
+    print_table(title, len(contests), rows, per_run)
+
+
+def print_table(
+    title: str,
+    splits: int,
+    rows: Mapping[str, list[list[float]]],
+    per_run: Mapping[str, list[Floats]],
+) -> None:
+    print(f"\n{title} ({splits} splits)\n")
+    print(
+        f"{'':<24}{'CRPS':>8}{'R2':>8}{'rank':>8}{'cover':>8}{'by env':>8}{'worst':>8}"
+        "   CRPS against the stack, 95 % interval"
+    )
+    ours = np.concatenate(per_run[STACK])
+    for name, values in rows.items():
+        means = np.mean(values, axis=0)
+        shown = STACK if name == STACK else RIVALS[name].title
+        line = f"{shown:<24}{means[0]:>8.4f}{means[1]:>8.3f}{means[2]:>8.3f}"
+        line += f"{means[3]:>8.3f}{means[4]:>8.3f}{means[5]:>8.2f}"
+        if name != STACK:
+            line += f"   {relative(ours, np.concatenate(per_run[name]))}"
+        print(line)
+    rivals = {
+        name: np.mean(values, axis=0)[0]
+        for name, values in rows.items()
+        if name != STACK and name not in NOT_RIVALS
+    }
+    best = min(rivals, key=lambda name: rivals[name])
+    gain = 1 - np.mean(rows[STACK], axis=0)[0] / rivals[best]
+    print(f"CRPS {100 * gain:+.1f} % below the best rival, {RIVALS[best].title}")
+    sys.stdout.flush()
+
+
+def relative(ours: Floats, theirs: Floats) -> str:
+    """How far below a rival's mean CRPS ours is; paired bootstrap over test runs."""
+    known = np.isfinite(ours) & np.isfinite(theirs)
+    ours, theirs = ours[known], theirs[known]
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(ours), size=(RESAMPLES, len(ours)))
+    ratios = 1 - ours[drawn].mean(axis=1) / theirs[drawn].mean(axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    gain = 1 - ours.mean() / theirs.mean()
+    return f"{100 * gain:+.1f} % [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def finished_runs(contests: Sequence[Contest]) -> None:
+    """Forecasts for a new environment, after some of its runs have finished."""
+    print("\ngrid worlds: finished runs of the new environment\n")
+    print(f"{'finished runs':<24}{'CRPS':>8}{'R2':>8}{'cover':>8}")
+    found: dict[int, list[list[float]]] = {}
+    for one in contests:
+        order = within(one.test.environments)
+        asked = one.test.rows(order >= 4)
+        model = one.models[STACK]
+        truth = model.scale.scale(asked.curves, asked.tasks)
+        for count in (0, 1, 2, 4):
+            finished = one.test.rows(order < count) if count else None
+            told = judge(model, emptied(asked), asked.tasks, finished)
+            scores = [
+                float(np.nanmean(crps(truth, told.quantiles))),
+                r_squared(truth, told.mean, one.reference),
+                float(np.nanmean(covered(truth, told.low, told.high))),
+            ]
+            found.setdefault(count, []).append(scores)
+    for count, values in found.items():
+        means = np.mean(values, axis=0)
+        print(f"{count:<24}{means[0]:>8.4f}{means[1]:>8.3f}{means[2]:>8.3f}")
+    sys.stdout.flush()
+
+
+def within(names: Any) -> np.ndarray[Any, Any]:
+    """Number of each run among those of its environment."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names.tolist():
+        found.append(seen.get(name, 0))
+        seen[name] = found[-1] + 1
+    return np.array(found)
+
+
+def prefixes(title: str, contests: Sequence[Contest]) -> None:
+    found: dict[tuple[float, str], list[list[float]]] = {}
+    losses: dict[tuple[float, str], list[Floats]] = {}
+    for one in contests:
+        for cut in CUTS:
+            for name, scores, each in prefix_scores(one, cut):
+                found.setdefault((cut, name), []).append(scores)
+                losses.setdefault((cut, name), []).append(each)
+    print(f"\n{title} ({len(contests)} splits)\n")
+    print(
+        f"{'':<24}{'known':>8}{'CRPS':>8}{'R2':>8}{'cover':>8}"
+        "   CRPS of the stack against it, 95 % interval"
+    )
+    for (cut, name), values in found.items():
+        means = np.mean(values, axis=0)
+        line = f"{name:<24}{cut:>8.0%}{means[0]:>8.4f}{means[1]:>8.3f}{means[2]:>8.3f}"
+        if name != STACK:
+            ours = np.concatenate(losses[cut, STACK])
+            line += f"   {relative(ours, np.concatenate(losses[cut, name]))}"
+        print(line)
+    sys.stdout.flush()
+
+
+def prefix_scores(
+    one: Contest, cut: float
+) -> Iterator[tuple[str, list[float], Floats]]:
+    """Of the stack, of the configuration alone, and of the last value held."""
+    model, test, truth = one.models[STACK], one.test, one.truth
+    known = max(round(cut * truth.shape[1]), 1)
+    begun = emptied(test)
+    begun.curves[:, :known] = test.curves[:, :known]
+    # Its intervals come from the same held-out runs as those of the stack.
+    situation = model.new if model.is_new(test).all() and model.new else model.known
+    assert situation.conditioning is not None
+    gaps = last_value_gaps(situation.conditioning.analogs.curves, known)
+    mean = last_value_forward(truth, known)
+    quantiles = np.repeat(mean[None], len(gaps), axis=0)
+    quantiles[:, :, known:] += gaps[:, None]
+    truth = truth.copy()
+    truth[:, :known] = np.nan
+    for name, told in (
+        (STACK, judge(model, begun, test.tasks)),
+        ("configuration alone", judge(model, emptied(test), test.tasks)),
+        ("last value forward", Judged(mean, quantiles, quantiles[1], quantiles[-2])),
+    ):
+        each = crps(truth, told.quantiles)
+        scores = [
+            float(np.nanmean(each)),
+            r_squared(truth, told.mean, one.reference),
+            float(np.nanmean(covered(truth, told.low, told.high))),
+        ]
+        yield name, scores, each
+
+
+def cost() -> None:
+    """Seconds of a default fit on 2,000 runs, and of one prefix update."""
+    table = random_table(2_000)
+    started, cpu = time.perf_counter(), time.process_time()
+    fitted = fit_curve_model(table, world_settings())
+    wall, used = time.perf_counter() - started, time.process_time() - cpu
+    one = table.rows(np.array([0]))
+    one.curves[:, 30:] = np.nan
+    update = min(seconds(lambda: fitted.model.predict(one)) for _ in range(20))
+    print(f"\ndefault fit of 2,000 runs: {wall:.1f} s, {used:.1f} s of CPU")
+    print(f"update of one running run: {1000 * update:.1f} ms")
+    sys.stdout.flush()
+
+
+def random_table(runs: int) -> CurveTable:
+    """As large as a real table of 80 grid worlds, and quickly made."""
+    rng = np.random.default_rng(0)
+    settings = world_settings()
+    world = rng.integers(80, size=runs)
+    places = rng.normal(size=(80, len(settings.environment_features)))[world]
+    agents = rng.normal(size=(runs, len(settings.agent_features) - 1))
+    columns = dict(
+        zip((one.name for one in settings.environment_features), places.T, strict=True)
+    )
+    numbers = (one.name for one in settings.agent_features if one.kind == "number")
+    columns |= dict(zip(numbers, agents.T, strict=True))
+    features = pl.DataFrame(columns).with_columns(
+        algorithm=pl.Series(rng.choice(["a", "b", "c"], runs).tolist()),
+        task=pl.lit("all"),
+    )
+    at = np.linspace(0, 1, settings.points)
+    speed = np.exp(agents[:, [0]] + places[:, [0]])
+    curves = (1 - np.exp(-speed * at)) / (1 + np.exp(-places[:, [1]]))
+    return CurveTable(
+        np.char.mod("%d", np.arange(runs)),
+        features,
+        np.char.mod("world-%d", world),
+        np.full(runs, "all"),
+        curves + rng.normal(0, 0.02, curves.shape),
+    )
+
+
+def seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def emptied(table: CurveTable) -> CurveTable:
+    curves = np.full(table.curves.shape, np.nan)
+    return CurveTable(
+        table.run_paths, table.features, table.environments, table.tasks, curves
+    )
+
+
+PPO_FEATURES = (
+    "reward_scaling",
+    "discounting",
+    "unroll_length",
+    "batch_size",
+    "num_minibatches",
+    "num_update_epochs",
+)
+
+
+def ppo_settings() -> Curves:
+    return Curves(
+        metric="reward",
+        environment="env",
+        task="env",
+        budget={"key": "total_env_steps"},
+        environment_features=(),
+        agent_features=tuple(Feature(name=one, key=one) for one in PPO_FEATURES),
+    )
+
+
+def ppo_table(path: Path) -> CurveTable:
+    """The runs through the project's own road: features, grid, table."""
+    if path.suffix == ".json":
+        runs = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        with tarfile.open(path) as archive:
+            name = next(one for one in archive.getnames() if one.endswith(".json"))
+            runs = json.load(archive.extractfile(name))  # type: ignore[arg-type]  # a file
+    configs, points = [], []
+    for number, run in enumerate(runs):
+        run_path = f"google/brax/{number:04d}"
+        configs += [(run_path, key, value) for key, value in run["hyperparams"].items()]
+        # Some runs have one more wall clock reading than rewards.
+        for x, value in zip(run["env_steps"], run["reward"], strict=False):
+            points.append((run_path, float(x), value))
+    return as_table(configs, points, ppo_settings())
+
+
+def world_settings() -> Curves:
+    game = "trainer.env_overrides.game."
+    places = {
+        "max_steps": "max_steps",
+        "num_agents": "num_agents",
+        "slip_rate": "slip_rate",
+        "map_width": "map_builder.width",
+        "map_height": "map_builder.height",
+        "num_rooms": "map_builder.num_rooms",
+        "num_altars": "map_builder.objects.altar",
+        "num_mines": "map_builder.objects.mine_red",
+        "num_generators": "map_builder.objects.generator_red",
+        "num_walls": "map_builder.objects.wall",
+    }
+    agents = {
+        "learning_rate": "trainer.optimizer.learning_rate",
+        "gamma": "trainer.gamma",
+        "epsilon_start": "trainer.exploration.epsilon_start",
+        "epsilon_end": "trainer.exploration.epsilon_end",
+        "exploration_fraction": "trainer.exploration.fraction",
+    }
+    algorithm = Feature(name="algorithm", key="trainer.algorithm", kind="category")
+    return Curves(
+        metric="overview/reward",
+        environment="env",
+        environment_features=tuple(
+            Feature(name=name, key=game + key) for name, key in places.items()
+        ),
+        agent_features=(
+            algorithm,
+            *(Feature(name=name, key=key) for name, key in agents.items()),
+        ),
+    )
+
+
+def world_table(worlds: int, agents: int) -> CurveTable:
+    """Drawn agents in drawn grid worlds; trained once, then read."""
+    file = DATA / f"worlds-{worlds}-{agents}.json"
+    if not file.exists():
+        jobs = [(world, agent) for world in range(worlds) for agent in range(agents)]
+        print(f"training {len(jobs)} runs in {worlds} grid worlds into {file}")
+        with ProcessPoolExecutor(2) as pool:
+            runs = list(pool.map(world_run, jobs, chunksize=4))
+        DATA.mkdir(exist_ok=True)
+        file.write_text(json.dumps(runs), encoding="utf-8")
+    runs = json.loads(file.read_text(encoding="utf-8"))
+    configs = [tuple(row) for run in runs for row in run["config"]]
+    points = [tuple(row) for run in runs for row in run["points"]]
+    return as_table(configs, points, world_settings())
+
+
+def world_run(job: tuple[int, int]) -> dict[str, list[Any]]:
+    world, agent = job
+    learner = draw_learner(np.random.default_rng([world, agent, 1]))
+    plan = plan_drawn_run(world, learner, agent)
+    run_path = f"local/hearts/{plan.run_id}"
+    return {
+        "config": [(run_path, *one) for one in flat(plan.config())],
+        "points": [
+            (run_path, row["metric/agent_step"], row["overview/reward"])
+            for row in train(plan.parameters)
+            if "overview/reward" in row
+        ],
+    }
+
+
+def flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def as_table(
+    configs: Sequence[tuple[Any, ...]],
+    points: Sequence[tuple[Any, ...]],
+    settings: Curves,
+) -> CurveTable:
+    rows = [
+        (path, key, number_of(value), None if value is None else str(value))
+        for path, key, value in configs
+    ]
+    schema = {
+        "run_path": pl.String,
+        "key": pl.String,
+        "value_double": pl.Float64,
+        "value_text": pl.String,
+    }
+    config = pl.DataFrame(rows, schema, orient="row")
+    runs = config.select("run_path").unique().sort("run_path")
+    features = run_features(runs, config, settings)
+    axes = {"run_path": pl.String, "x": pl.Float64, "value": pl.Float64}
+    logged = pl.DataFrame(points, axes, orient="row", strict=False)
+    curves = budget_curves(logged, features, settings)
+    table = curve_table(runs, features, curves, settings)
+    return table.rows(np.isfinite(table.curves).sum(axis=1) >= settings.min_points)
+
+
+def number_of(value: Any) -> float | None:
+    return float(value) if isinstance(value, bool | int | float) else None
+
+
+if __name__ == "__main__":
+    main()
