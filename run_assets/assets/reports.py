@@ -23,6 +23,7 @@ from run_assets.reports.content import (
     ReportContent,
     changes_since,
 )
+from run_assets.reports.curve_content import CURVE_TABLES, CurveContent
 from run_assets.resources import LabResource
 
 INPUTS = (
@@ -32,6 +33,7 @@ INPUTS = (
     *ANALYSIS_TABLES,
     "derived.curve_grids",
     "derived.metric_curves",
+    *CURVE_TABLES,
 )
 
 
@@ -105,6 +107,7 @@ def report_digest(lab: Lab) -> str:
         [one.digest for one in headers if one],
         [one.model_dump(mode="json") for one in lab.config.analyses],
         lab.config.metric_groups,
+        lab.config.curves and lab.config.curves.model_dump(mode="json"),
     )
 
 
@@ -131,7 +134,19 @@ def report_content(
             warehouse=str(lab.warehouse),
         ),
         generated_at=now,
+        curves=_predicted_curves(lab),
     )
+
+
+def _predicted_curves(lab: Lab) -> CurveContent | None:
+    """The section on training curves; none where none are configured."""
+    from run_assets.curves import checkpoint
+
+    if lab.config.curves is None:
+        return None
+    about = checkpoint.about(lab.curve_model) or {}
+    tables = {name: lab.lake.read(name) for name in CURVE_TABLES}
+    return CurveContent(lab.config.curves, about.get("left_out", {}), tables)
 
 
 def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:

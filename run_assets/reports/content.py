@@ -14,6 +14,7 @@ import polars as pl
 from run_assets.config import Analysis
 from run_assets.contracts.tables import table
 from run_assets.errors import ContractError
+from run_assets.reports.curve_content import CurveContent
 
 SCHEMA_VERSION = 1
 Direction = Literal["maximize", "minimize"]
@@ -192,6 +193,7 @@ class ReportContent:
         changes: See ``changes_since``.
         provenance: What it was made from.
         generated_at: When; it appears in the header and nowhere else.
+        curves: Predicted training curves; ``None`` where none are configured.
 
     Raises:
         ContractError: A frame lacks a column.
@@ -203,6 +205,7 @@ class ReportContent:
     changes: Changes
     provenance: Provenance
     generated_at: datetime
+    curves: CurveContent | None = None
 
     def __post_init__(self) -> None:
         _require(self.runs, table("marts.runs").columns, "marts.runs")

@@ -12,6 +12,7 @@ import polars as pl
 
 from run_assets.reports.bands import curve_bands
 from run_assets.reports.content import AnalysisContent, Estimate, ReportContent
+from run_assets.reports.curve_figures import curve_figures
 from run_assets.reports.drawing import (
     NARROW,
     Groups,
@@ -51,6 +52,7 @@ def figures(content: ReportContent) -> dict[str, Figure]:
         ContractError: A drawn SVG holds more than shapes and text.
     """
     found = [plot for one in content.analyses for plot in _of_analysis(one)]
+    found += curve_figures(content.curves) if content.curves else []
     return {one.name: one for one in found}
 
 

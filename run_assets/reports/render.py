@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from run_assets.reports import palette
 from run_assets.reports.content import ReportContent
+from run_assets.reports.curve_figures import SECTION
 from run_assets.reports.figure import Figure
 from run_assets.reports.figures import figures
 from run_assets.reports.markdown import render_markdown
@@ -48,7 +49,11 @@ def render_html(content: ReportContent, drawn: Mapping[str, Figure]) -> str:
         report = report_view(content, max_rows)
         sections = zip(report.analyses, plots, strict=True)
         page = template.render(
-            report=report, sections=list(sections), shown=shown, palette=palette
+            report=report,
+            sections=list(sections),
+            curve_plots=[one for one in drawn.values() if one.analysis == SECTION],
+            shown=shown,
+            palette=palette,
         )
         if len(page.encode()) < MAX_HTML_BYTES:
             break

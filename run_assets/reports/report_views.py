@@ -16,6 +16,7 @@ from run_assets.reports.analysis_views import (
     moved_estimates,
 )
 from run_assets.reports.content import AnalysisContent, Changes, ReportContent
+from run_assets.reports.curve_views import CurveView, curve_view
 from run_assets.reports.text import (
     NOTHING,
     count,
@@ -71,6 +72,7 @@ class ReportView:
         generated: When the report was made.
         facts: The strip at the top.
         analyses: In the order of the configuration.
+        curves: Predicted training curves, where configured.
         changes: What is different from the previous report, a sentence each.
         changes_note: Why there is nothing to say, where there is nothing.
         coverage: Runs by state, read and missing, a sentence each.
@@ -87,6 +89,7 @@ class ReportView:
     generated: str
     facts: tuple[Fact, ...]
     analyses: tuple[AnalysisView, ...]
+    curves: CurveView | None
     changes: tuple[tuple[str, Sentence], ...]
     changes_note: str
     coverage: tuple[Sentence, ...]
@@ -114,6 +117,7 @@ def report_view(content: ReportContent, max_rows: int) -> ReportView:
         analyses=tuple(
             analysis_view(one, content, max_rows) for one in content.analyses
         ),
+        curves=curve_view(content.curves, max_rows) if content.curves else None,
         changes=changes,
         changes_note=_changes_note(content.changes, changes),
         coverage=_coverage(content),
