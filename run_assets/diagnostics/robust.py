@@ -27,6 +27,7 @@ def causal_median(values: Floats, width: int) -> Floats:
     >>> causal_median(np.array([1.0, 1.0, 9.0, 1.0, 1.0]), 3).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
+    # Loading Dagster's definitions reads this module and needs no scipy.
     from scipy.ndimage import median_filter
 
     if values.size == 0:
