@@ -160,9 +160,9 @@ def plan_results(
 
     if not has_results(lab.config):
         return ()
-    from run_assets.ingest.results import read_result_state
+    from run_assets.ingest.results import sound_state
 
-    state = read_result_state(lab.lake)
+    state = sound_state(lab.lake)
     found = changed_results(lab.config, state, reread=reread, local_only=local_only)
     return tuple(found)
 

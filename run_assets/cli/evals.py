@@ -81,7 +81,8 @@ def recent(
     found = trials.sort("ended_at", "source", "trial", descending=True, nulls_last=True)
     write(found.select(_RECENT).head(limit), output_format)
     done = trials.filter(pl.col("is_success").is_not_null())
-    share = f", {done['is_success'].mean():.1%} successful" if done.height else ""
+    n_done, n_good = done.height, int(done["is_success"].sum())
+    share = f", {n_good / n_done:.1%} successful" if n_done else ""
     given.note(f"{trials.height} trials{share}; --limit shows more than {limit}")
 
 

@@ -205,7 +205,9 @@ def _plan(given: Session, lab: "Lab", selection: "Selection", form: Format) -> N
 
     plan = plan_refresh(lab, now=datetime.now(UTC), selection=selection)
     changes = plan.changes
-    rows = [(one.run_path, one.reason, one.locations[0].name) for one in changes]
+    rows: list[tuple[str, str, str]] = [
+        (one.run_path, one.reason, one.locations[0].name) for one in changes
+    ]
     rows += [(one.query.target, "results", one.database.name) for one in plan.results]
     schema = {"run_path": pl.String, "reason": pl.String, "location": pl.String}
     write(pl.DataFrame(rows, schema, orient="row"), form)

@@ -10,6 +10,8 @@ from run_assets.contracts.table import Table
 from run_assets.contracts.table import declared as _table
 from run_assets.errors import NotFoundError, did_you_mean
 
+__all__ = ["SCHEMAS", "TABLES", "Table", "table"]
+
 SCHEMAS: dict[str, str] = {
     "raw": "what the sources say, unchanged",
     "staging": "views over raw: renamed, cast, without duplicates",

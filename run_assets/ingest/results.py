@@ -4,7 +4,7 @@ A source's files are named in ``raw.result_sources``, which is written last: fil
 it does not name are what a killed refresh left, and are deleted first.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,6 +53,19 @@ def read_result_state(lake: Lake) -> pl.DataFrame:
     if lake.header(STATE) is None:
         return empty(STATE.table)
     return fitted(lake.read(STATE.table), STATE.table)
+
+
+def is_stored(lake: Lake, row: Mapping[str, Any]) -> bool:
+    """The files of a row of ``raw.result_sources`` hold all that was read."""
+    headers = [lake.header(Part(row["target"], number)) for number in row["parts"]]
+    return sum(one.rows for one in headers if one) == row["row_count"]
+
+
+def sound_state(lake: Lake) -> pl.DataFrame:
+    """``raw.result_sources`` without the sources of which a file is lost or damaged."""
+    state = read_result_state(lake)
+    there = [is_stored(lake, row) for row in state.iter_rows(named=True)]
+    return state.filter(pl.Series(there, dtype=pl.Boolean))
 
 
 @dataclass
@@ -111,7 +124,7 @@ class ResultIngest:
         query = change.query
         with opened(change.database) as database:
             facts = database.facts(query)
-            since = self._since(database, query, facts)
+            since = None if change.is_reread else self._since(database, query, facts)
             if since is not None and since.updated_at is None:
                 return self._extend(query, facts, database.rows(query, since))
             found = since and self._upsert(query, facts, database.rows(query, since))
@@ -132,6 +145,8 @@ class ResultIngest:
         last = known["last_row_id"]
         is_same = known["mapping_digest"] == query.digest
         if not is_same or last is None or facts.last_row_id is None:
+            return None
+        if not is_stored(self.lake, known):
             return None
         # A row that was deleted, or committed late under a smaller id.
         if database.count_until(query, last) != known["row_count"]:
@@ -232,8 +247,9 @@ class ResultIngest:
         ]
 
     def _free(self, target: str) -> int:
-        """A number that no file of a table has."""
-        return max((part.number + 1 for part in self.lake.parts(target)), default=0)
+        """A number that no file of a table has, nor one that was lost."""
+        there = [part.number for part in self.lake.parts(target)]
+        return max([*there, *self._parts(target)], default=-1) + 1
 
     def _remember(self, query: Query, facts: Facts, parts: list[int]) -> None:
         key = (query.source, query.target)

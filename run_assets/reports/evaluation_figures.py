@@ -4,6 +4,7 @@ A cell that was never run is empty in every picture, not zero.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import altair as alt
 import polars as pl
@@ -425,8 +426,8 @@ def _grid(
     )
     left = 14 + round(0.6 * variant.font * max(map(len, y_names.values())))
     width = min(variant.width - left, 120 * len(models))
-    together = alt.layer(boxes, texts).resolve_scale(color="independent")
-    return together.properties(width=width, height=alt.Step(26))
+    together = alt.layer(boxes, texts).properties(width=width, height=alt.Step(26))
+    return cast("alt.LayerChart", together.resolve_scale(color="independent"))
 
 
 def success_classes(content: EvaluationContent) -> Figure | None:

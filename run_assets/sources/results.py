@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -82,11 +82,13 @@ class ChangedResults:
         database: Where the rows are.
         query: What is asked.
         facts: What it says of itself now.
+        is_reread: Everything is read again, whatever was read before.
     """
 
     database: ResultDatabase
     query: Query
     facts: Facts
+    is_reread: bool = False
 
 
 def result_databases(config: Config) -> list[ResultDatabase]:
@@ -236,7 +238,7 @@ def changed_results(
         ).iter_rows()
     }
     return [
-        one
+        replace(one, is_reread=reread)
         for database in result_databases(config)
         if not (local_only and database.is_server)
         for one in _asked(database)

@@ -1,13 +1,14 @@
 """How results change with time: success and reward of each model by window."""
 
 from datetime import timedelta
+from typing import Any
 
 import polars as pl
 
 from run_assets.stats.success_rates import wilson_interval
 from run_assets.stats.trials import STOPPED
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "model": pl.String,
     "window_start_at": pl.Datetime("us", "UTC"),
     "window_seconds": pl.Float64,
@@ -65,8 +66,8 @@ def results_over_time(
 
 def window_of(moments: pl.Series) -> timedelta:
     """The shortest window of which ``MAX_WINDOWS`` hold all moments."""
-    span = moments.max() - moments.min()  # type: ignore[operator]  # datetimes
-    fitting = (one for one in WINDOWS if span <= MAX_WINDOWS * one)
+    first, last = moments.sort()[[0, -1]].to_list()
+    fitting = (one for one in WINDOWS if last - first <= MAX_WINDOWS * one)
     return next(fitting, WINDOWS[-1])
 
 

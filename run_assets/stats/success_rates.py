@@ -166,4 +166,4 @@ def first_success_bound(n: int, confidence: float) -> float:
     >>> round(first_success_bound(1, 0.95), 3)
     0.05
     """
-    return 1 - confidence ** (1 / n)
+    return 1 - float(confidence ** (1 / n))

@@ -46,7 +46,7 @@ def sweep_rows(n: int = 4) -> list[dict[str, object]]:
         "started_at": "2026-01-03T00:00:00+00:00",
         "finished_at": "2026-01-03T00:00:01.500+00:00",
     }
-    done = [
+    done: list[dict[str, object]] = [
         {
             "model": model,
             "task": "sort",
@@ -61,7 +61,12 @@ def sweep_rows(n: int = 4) -> list[dict[str, object]]:
         for model in ("gpt-4o", "gpt-4o-mini")
         for trial in range(n)
     ]
-    failed = {"model": "gpt-4o", "task": "sort", "trial": n, "status": "failed_final"}
+    failed: dict[str, object] = {
+        "model": "gpt-4o",
+        "task": "sort",
+        "trial": n,
+        "status": "failed_final",
+    }
     return [
         *done,
         {**failed, "error_class": "Timeout"},

@@ -7,7 +7,9 @@ from math import comb
 import numpy as np
 import polars as pl
 import pytest
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import (  # type: ignore[import-untyped]
+    proportion_confint,
+)
 
 from run_assets.stats.success_rates import wilson_interval
 from run_assets.stats.trial_pass_rates import trial_pass_rates

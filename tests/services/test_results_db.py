@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,12 @@ from run_assets.errors import (
     UsageError,
 )
 from run_assets.ingest import results as ingest_results
-from run_assets.ingest.results import Read, ResultIngest, read_result_state
+from run_assets.ingest.results import (
+    Read,
+    ResultIngest,
+    read_result_state,
+    sound_state,
+)
 from run_assets.sources.result_mapping import STEPS, TRIALS
 from run_assets.sources.results import changed_results
 from run_assets.store.lake import Lake
@@ -67,7 +72,7 @@ class Reading:
         self.config = Config(root=root, evaluations={"sources": sources})
 
     def refresh(self, *, reread: bool = False) -> list[Read]:
-        state = read_result_state(self.lake)
+        state = sound_state(self.lake)
         changed = changed_results(self.config, state, reread=reread)
         ingest = ResultIngest(self.lake, NOW, lambda *_: None)
         ingest.sweep()
@@ -224,6 +229,35 @@ def test_a_table_without_ids_is_read_whole_when_it_changes(
     execute(database, "update t set r = 5 where n = 0")
     reading.refresh()
     assert reading.rows(TRIALS)["reward"].to_list() == [5.0, 1.0]
+
+
+def test_a_full_refresh_reads_what_was_edited_in_place(
+    database: str, tmp_path: Path
+) -> None:
+    create_programs(database)
+    add_steps(database, STEPS_OF_TWO)
+    reading = Reading(tmp_path, PROGRAMS)
+    reading.refresh()
+    execute(database, "update programs set value = 7 where id = 1")
+    assert reading.refresh() == []  # nothing tells of it
+    (read,) = reading.refresh(reread=True)
+    assert read.is_whole
+    assert reading.rows()["reward"][0] == 7.0
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")])
+def test_a_file_that_is_lost_or_damaged_is_read_again(
+    database: str, tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
+    create_programs(database)
+    add_steps(database, STEPS_OF_TWO)
+    reading = Reading(tmp_path, PROGRAMS)
+    reading.refresh()
+    (part,) = reading.lake.parts(STEPS)
+    damage(reading.lake.path(part))
+    add_steps(database, [Step(3, "gpt-4o", "unbounded", 0, 2.0)])
+    assert reading.refresh() == [Read("fle", STEPS, 5, is_whole=True)]
+    assert reading.rows().height == 5
 
 
 def test_a_changed_mapping_is_read_anew(database: str, tmp_path: Path) -> None:

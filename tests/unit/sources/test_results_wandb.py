@@ -17,7 +17,7 @@ START = datetime(2026, 1, 2, tzinfo=UTC)
 SOURCE = WandbRunResults(
     kind="wandb_runs",
     model_key="agent.name",
-    reward_key="eval/reward",
+    reward_key="reward",
     success_key="solved",
     tokens_key="tokens",
 )
@@ -45,7 +45,7 @@ def trials(*runs: dict[str, Any], source: WandbRunResults = SOURCE) -> pl.DataFr
 
 
 def test_a_run_is_a_trial_numbered_by_its_creation() -> None:
-    found = trials(run(2, solved=False), run(1, **{"eval/reward": 3, "solved": True}))
+    found = trials(run(2, solved=False), run(1, solved=True, reward=3))
     first, second = found.to_dicts()
     assert (first["version"], first["trial"], first["row_id"]) == ("lab/maze/r1", 0, 0)
     assert (first["model"], first["task"], first["sweep_id"]) == ("a", "maze", "s")
@@ -67,7 +67,7 @@ def test_states_become_those_of_trials() -> None:
 
 
 def test_numbers_may_be_texts_and_nan() -> None:
-    found = trials(run(0, **{"eval/reward": "NaN", "tokens": "1200", "solved": "no"}))
+    found = trials(run(0, reward="NaN", tokens="1200", solved="no"))
     assert found["reward"].is_nan().all()
     assert found["total_tokens"].to_list() == [1200]
     assert found["has_succeeded"].to_list() == [None]

@@ -14,8 +14,8 @@ COUNTS = {
 }
 
 
-def success(trials: pl.DataFrame, **options: str) -> dict[str, object]:
-    found = model_comparisons(trials, **options)
+def success(trials: pl.DataFrame, paired_by: str = "task") -> dict[str, object]:
+    found = model_comparisons(trials, paired_by=paired_by)
     return found.filter(measure="success").row(0, named=True)
 
 
