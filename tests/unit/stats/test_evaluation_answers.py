@@ -25,7 +25,9 @@ def test_rows_keep_the_contract(name: str) -> None:
         in_order(conform(rows, table(name)), table(name))
 
 
-@pytest.mark.parametrize("name", set(EVALUATION_STATISTICS) - {"stats.trial_outliers"})
+@pytest.mark.parametrize(
+    "name", sorted(set(EVALUATION_STATISTICS) - {"stats.trial_outliers"})
+)
 def test_sweeps_are_looked_at_together_and_each_by_itself(name: str) -> None:
     rows = evaluation_rows(name, ASKED, TRIALS)
     assert set(rows["sweep_id"]) == {"*", "s1"}
