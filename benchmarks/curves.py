@@ -235,7 +235,6 @@ def main() -> None:
     splits = 1 if options.quick else options.splits
     size = (24, 6) if options.quick else (WORLDS, AGENTS)
     print_missing()
-    cost()
     if options.ppo is not None:
         ppo, settings = ppo_table(options.ppo), ppo_settings()
         contests = contests_of(ppo, settings, random_splits(ppo, splits))
@@ -253,6 +252,7 @@ def main() -> None:
     compare(f"grid worlds: {len(worlds)} runs, environments held out", contests)
     finished_runs(contests)
     prefixes("grid worlds, environments held out: the first part is known", contests)
+    cost()
 
 
 def print_missing() -> None:

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from run_assets.contracts.tables import SCHEMAS, TABLES, Table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import SCHEMAS, TABLES
 from run_assets.store.models import Model, models
 
 FOLDER = Path(__file__).parent / "tables"

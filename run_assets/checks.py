@@ -9,7 +9,8 @@ import dagster as dg
 import polars as pl
 
 from run_assets.assets.results import key
-from run_assets.contracts.tables import TABLES, Table, table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import TABLES, table
 from run_assets.errors import ContractError, SourceError
 from run_assets.ingest import damaged_rows, read_state
 from run_assets.ingest.results import TARGETS

@@ -209,20 +209,20 @@ class Rewards(_Strict):
         Annotated[str, Field(pattern=r"^[^{}]*\{task\}[^{}]*$")], ...
     ] = ("{task}/success_rate", "success_rate/{task}")
     """Names of success rates; ``{task}`` stands for the task."""
-    training: dict[str, Literal["lower", "higher", "none"]] = {
-        "loss/mean": "lower",
-        "loss/std": "none",
-        "benchmark/loss": "lower",
-        "entropy/mean": "none",
-        "entropy/median": "none",
-        "inference_probs/mean": "none",
-        "trainer_probs/mean": "none",
-        "perf/throughput": "higher",
-        "perf/mfu": "higher",
-        "optim/lr": "none",
-        "optim/grad_norm": "none",
-    }
-    """Metrics of training, wildcards allowed, and the good direction of each."""
+    training: tuple[str, ...] = (
+        "loss/mean",
+        "loss/std",
+        "benchmark/loss",
+        "entropy/mean",
+        "entropy/median",
+        "inference_probs/mean",
+        "trainer_probs/mean",
+        "perf/throughput",
+        "perf/mfu",
+        "optim/lr",
+        "optim/grad_norm",
+    )
+    """Metrics of training; ``diagnostics.metrics`` says which direction is good."""
     confidence: float = Field(0.95, gt=0, lt=1)
     """Of the trends' intervals."""
 

@@ -127,7 +127,7 @@ def _show(lab: Lab, sweep_id: str) -> None:
         to_table(_verdicts(lab)),
         *_unfinished(lab),
         "",
-        "Who solves puzzles? Chance that one try, or one of eight, succeeds:",
+        "Who solves puzzles? Chance that one try, one of eight, all eight succeed:",
         "",
         to_table(_solved(lab, sweep_id)),
         "",
@@ -161,12 +161,16 @@ def _solved(lab: Lab, sweep_id: str) -> "pl.DataFrame":
     path = ledger_path(lab.config.data_path, sweep_id)
     with open_ledger(path, read_only=True) as ledger:
         rates = pass_rates_of(ledger)
-    shown = rates.filter(pl.col("k").is_in([1, 8])).with_columns(
+    # For one trial "any" and "all" are the same.
+    asked = (pl.col("k") == 8) | (
+        (pl.col("k") == 1) & (pl.col("statistic") == "pass@k")
+    )
+    shown = rates.filter(asked).with_columns(
         pl.col("estimate", "ci_low", "ci_high").round(3),
         statistic=pl.col("statistic").str.replace("k", pl.col("k").cast(pl.String)),
     )
     return shown.sort(
-        "k", "statistic", "estimate", descending=[False, True, True]
+        "k", "statistic", "estimate", descending=[False, False, True]
     ).select("statistic", "model", "estimate", "ci_low", "ci_high", tasks="n_tasks")
 
 

@@ -85,6 +85,19 @@ class Lab:
 
         return query(self.lake, text, **limits)
 
+    def training_curves(self) -> "pl.DataFrame":
+        """Ended runs with a curve: a column a feature, and ``training_curve``.
+
+        Raises:
+            UsageError: No curves are configured.
+        """
+        from run_assets.assets.curves import learning_tables, settings_of
+        from run_assets.curves.dataset import has_curve, training_frame
+
+        settings = settings_of(self)
+        ended, _ = learning_tables(self, settings)
+        return training_frame(ended.rows(has_curve(ended, settings)))
+
     def refresh(self, **options: Any) -> "Refreshed":
         """Read what changed and rebuild what depends on it; see ``refresh``."""
         from run_assets.refresh import refresh

@@ -44,7 +44,7 @@ def warehouse(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-ar
     group_name="published",
     kinds={"wandb"},
     owners=OWNERS,
-    deps=[*keys([*FILES, "raw.artifacts"]), REPORT],
+    deps=[*keys([*FILES, "raw.artifacts", "curves.evaluation"]), REPORT],
 )
 def wandb(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One W&B run per change: comparison tables, plots and a dataset artifact."""

@@ -23,6 +23,7 @@ from run_assets.reports.content import (
     ReportContent,
     changes_since,
 )
+from run_assets.reports.curve_content import CURVE_TABLES, CurveContent
 from run_assets.reports.diagnosis_content import (
     POINT_COLUMNS,
     Diagnosis,
@@ -47,6 +48,7 @@ INPUTS = (
     *EVALUATION_TABLES,
     "diagnostics.findings",
     "diagnostics.run_health",
+    *CURVE_TABLES,
 )
 
 
@@ -121,6 +123,7 @@ def report_digest(lab: Lab) -> str:
         [one.digest for one in headers if one],
         [one.model_dump(mode="json") for one in lab.config.analyses],
         lab.config.metric_groups,
+        lab.config.curves and lab.config.curves.model_dump(mode="json"),
     )
 
 
@@ -149,6 +152,7 @@ def report_content(
         generated_at=now,
         evaluations=_evaluations(lab),
         diagnosis=_diagnosis(lab),
+        curves=_predicted_curves(lab),
     )
 
 
@@ -169,6 +173,17 @@ def _diagnosis(lab: Lab) -> Diagnosis:
     )
     health = lab.lake.read("diagnostics.run_health")
     return Diagnosis(findings, health, thinned(points))
+
+
+def _predicted_curves(lab: Lab) -> CurveContent | None:
+    """The section on training curves; none where none are configured."""
+    from run_assets.curves import checkpoint
+
+    if lab.config.curves is None:
+        return None
+    about = checkpoint.about(lab.curve_model) or {}
+    tables = {name: lab.lake.read(name) for name in CURVE_TABLES}
+    return CurveContent(lab.config.curves, about.get("left_out", {}), tables)
 
 
 def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:

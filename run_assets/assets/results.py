@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from run_assets.contracts.tables import Table, table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import table
 from run_assets.lab import Lab
 from run_assets.store.build import Build, PartConfig, Recipe, make
 

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from run_assets.assets.results import built, definition
+from run_assets.diagnostics.roles import declared_parts
 from run_assets.digests import code_digest_of
 from run_assets.resources import LabResource
 from run_assets.rewards.components import parts_of
@@ -16,6 +17,7 @@ _CODE = (
     "run_assets.rewards",
     "run_assets.stats.trends",
     "run_assets.derived.metric_groups",
+    "run_assets.diagnostics.roles",
     __name__,
 )
 
@@ -25,6 +27,7 @@ def reward_components(lab: LabResource) -> dg.MaterializeResult:  # type: ignore
     """One row per run and metric that is a reward, a success rate or of training."""
     found = lab.lab
     settings, groups = found.config.rewards, found.config.metric_groups
+    declared = declared_parts(found.config.diagnostics)
 
     def compute(build: Build) -> pl.DataFrame:
         runs = found.lake.read("raw.runs", build.inputs["raw.runs"])
@@ -35,9 +38,10 @@ def reward_components(lab: LabResource) -> dg.MaterializeResult:  # type: ignore
             .join(kept.lazy(), on="run_path", how="semi")
         )
         names = points.select(pl.col("metric").unique()).collect()["metric"]
-        parts = parts_of(names, settings, groups)
+        parts = parts_of(names, settings, groups, declared)
         mine = points.filter(pl.col("metric").is_in(list(parts)))
         return components_of(mine.collect(), parts, settings)
 
-    config = [settings.model_dump(mode="json"), groups]
+    metrics = found.config.diagnostics.model_dump(mode="json", include={"metrics"})
+    config = [settings.model_dump(mode="json"), groups, metrics]
     return built(found, Recipe(_NAME, _INPUTS, code_digest_of(*_CODE), config), compute)

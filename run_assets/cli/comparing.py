@@ -126,15 +126,17 @@ def _aims(
     levels: list[str],
 ) -> "dict[str, Aim]":
     """What is good of each metric: as asked for, else as declared."""
-    from run_assets.reading.comparison import Aim, declared_direction
+    from run_assets.diagnostics.roles import declared_parts
+    from run_assets.reading.comparison import Aim, direction_of
 
     goals = {name: goal for run in runs for name, goal in run.goals.items()}
     asked = _assignments(directions, metrics, "--direction", _DIRECTIONS)
     reach = _assignments(levels, metrics, "--level", None)
-    configured = lab.config.rewards.training
+    parts = declared_parts(lab.config.diagnostics)
     aims = {
         metric: Aim(
-            asked.get(metric) or declared_direction(metric, goals, configured),
+            asked.get(metric)
+            or direction_of(goals.get(metric), parts.direction(metric)),
             reach.get(metric),
         )
         for metric in metrics

@@ -15,7 +15,7 @@ from run_assets.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-    from run_assets.contracts.tables import Table
+    from run_assets.contracts.table import Table
     from run_assets.lab import Lab
 
 _INTERRUPTED = "Query interrupted"  # DuckDB takes Ctrl-C for itself

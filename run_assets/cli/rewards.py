@@ -126,13 +126,15 @@ def _analysed(lab: "Lab", runs: "list[Run]", roles: list[str]) -> "list[Analysed
     """Each run with its rows; the points of all stored ones are read at once."""
     import polars as pl
 
+    from run_assets.diagnostics.roles import declared_parts
     from run_assets.rewards.components import parts_of
     from run_assets.rewards.summary import AnalysedRun
     from run_assets.rewards.table import reward_components
     from run_assets.stored_runs import stored_points
 
     settings, groups = lab.config.rewards, lab.config.metric_groups
-    parts = [parts_of(run.metrics, settings, groups) for run in runs]
+    declared = declared_parts(lab.config.diagnostics)
+    parts = [parts_of(run.metrics, settings, groups, declared) for run in runs]
     wanted = set(chain(*parts))
     stored = stored_points(lab, {run.path for run in runs if not run.is_export}, wanted)
     by_run = stored.partition_by("run_path", as_dict=True)

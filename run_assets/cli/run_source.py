@@ -59,7 +59,7 @@ def read_runs(
     if exports and fetching.force:
         given.note("an export stays as it is: --force-fetch changes nothing about it")
     named = [name for name in dict.fromkeys(names) if name not in exports]
-    paths = _run_paths(given, lab, named, fetching)
+    paths = run_paths(given, lab, named, fetching)
     read = [name for name in names if name not in exports]
     stored = iter(stored_runs(lab, [paths[name] for name in read]) if read else [])
     return [
@@ -67,10 +67,15 @@ def read_runs(
     ]
 
 
-def _run_paths(
+def run_paths(
     given: "Session", lab: "Lab", names: list[str], fetching: Fetching
 ) -> dict[str, str]:
-    """The run path of each name; what has to be fetched is, in one go."""
+    """The run path of each name; what has to be fetched is, in one go.
+
+    Raises:
+        NotFoundError: Neither the lake nor a source has one of them.
+        UsageError: Several runs have this name.
+    """
     from run_assets.fetching import fetch_runs
 
     if not names:

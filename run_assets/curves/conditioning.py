@@ -160,11 +160,10 @@ def process(covariance: Floats, prior: Forecast, observed: Floats) -> Forecast:
     """
     mean, sd = prior.mean.copy(), prior.sd.copy()
     known = np.isfinite(observed)
-    masks, members = np.unique(known, axis=0, return_inverse=True)
-    for number, mask in enumerate(masks):
+    for rows in _with_same_mask(known):
+        mask = known[rows[0]]
         if not mask.any() or mask.all():
             continue
-        rows = np.flatnonzero(members.ravel() == number)
         seen, rest = np.ix_(rows, mask), np.ix_(rows, ~mask)
         z = (observed[seen] - prior.mean[seen]) / prior.sd[seen]
         # Early points scatter little: one surprise must not move the whole curve.
@@ -173,6 +172,16 @@ def process(covariance: Floats, prior: Forecast, observed: Floats) -> Forecast:
         mean[rest] = prior.mean[rest] + moved * prior.sd[rest]
         sd[rest] = np.maximum(prior.sd[rest] * share, SMALLEST_SD)
     return Forecast(mean, sd)
+
+
+def _with_same_mask(known: Bools) -> list[Ints]:
+    """Positions of the runs that know the same points."""
+    if len(known) and (known == known[0]).all():
+        return [np.arange(len(known))]
+    found: dict[bytes, list[int]] = {}
+    for row, mask in enumerate(np.packbits(known, axis=1)):
+        found.setdefault(mask.tobytes(), []).append(row)
+    return [np.array(rows) for rows in found.values()]
 
 
 def held_value(observed: Floats, last: int) -> Floats:

@@ -97,6 +97,27 @@ def curve_table(
     )
 
 
+def training_frame(table: CurveTable) -> pl.DataFrame:
+    """Runs as ``TrainingCurveDataset`` takes them: features, and a list of rewards.
+
+    Returns:
+        run_path, environment, task, a column for each feature, and ``training_curve``,
+        null where a run has no value.
+    """
+    curves = pl.Series("training_curve", table.curves.tolist(), pl.List(pl.Float64))
+    about = {
+        "run_path": table.run_paths.tolist(),
+        "environment": table.environments.tolist(),
+        "task": table.tasks.tolist(),
+    }
+    schema = dict.fromkeys(about, pl.String)
+    frame = pl.DataFrame(about, schema)
+    features = table.features.drop("task")
+    return pl.concat([frame, features], how="horizontal").with_columns(
+        curves.list.eval(pl.element().fill_nan(None))
+    )
+
+
 def ended_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """Runs whose curve is as long as it will ever be, however they ended."""
     return runs.filter(pl.col("run_state") != RUNNING)

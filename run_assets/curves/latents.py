@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from run_assets.curves.examples import CurveTable, Floats
+from run_assets.curves.examples import CurveTable, Floats, Names
 from run_assets.curves.finals import final_mean
 from run_assets.curves.model import CurveModel
 from run_assets.curves.scores import spearman
@@ -79,21 +79,21 @@ def latent_correlations(model: CurveModel, ended: CurveTable) -> pl.DataFrame:
 def latent_paths(model: CurveModel, ended: CurveTable) -> pl.DataFrame:
     """Curves on a straight way through the latents, from the best to the worst.
 
-    Of environments with the first agent, and of agents in the first environment.
+    Between the environments with the best and the worst mean prediction, for one agent;
+    and between the agents of the best and the worst run, in one environment.
     """
     member = variational_member(model)
     if member is None or not len(ended):
         return pl.DataFrame(schema=PATHS)
-    examples = model.examples(ended)
-    env, agent = member.latents(examples)
-    finals = final_mean(model.predict(_without_curves(ended)))
-    order = np.argsort(-model.scale.sign * finals, kind="stable")
-    best, worst = int(order[0]), int(order[-1])
-    rows = []
-    for role, labels in (
-        ("environment", ended.environments),
-        ("agent", ended.run_paths),
-    ):
+    env, agent = member.latents(model.examples(ended))
+    goodness = model.scale.sign * final_mean(model.predict(_without_curves(ended)))
+    ways = (
+        ("environment", ended.environments, _group_means(goodness, ended.environments)),
+        ("agent", ended.run_paths, goodness),
+    )
+    rows: list[tuple[object, ...]] = []
+    for role, labels, scores in ways:
+        best, worst = int(scores.argmax()), int(scores.argmin())
         if labels[best] == labels[worst]:
             continue
         shares = np.linspace(0, 1, _STEPS)
@@ -106,6 +106,12 @@ def latent_paths(model: CurveModel, ended: CurveTable) -> pl.DataFrame:
         ends = (str(labels[best]), str(labels[worst]))
         rows += _path_rows(role, ends, shares, curves)
     return pl.DataFrame(rows, PATHS, orient="row")
+
+
+def _group_means(values: Floats, names: Names) -> Floats:
+    """Of each run's environment, shape ``(runs,)``."""
+    _, members = np.unique(names, return_inverse=True)
+    return np.asarray((np.bincount(members, values) / np.bincount(members))[members])
 
 
 def _path_rows(

@@ -101,7 +101,7 @@ class Model(Strict):
     curve_weight: float = Field(1.0, gt=0)
     reconstruction_weight: float = Field(0.05, ge=0)
     num_epochs: int = Field(40, ge=1)
-    num_models: int = Field(2, ge=1)
+    num_models: int = Field(3, ge=1)
     """Of the ensemble."""
 
 

@@ -16,9 +16,11 @@ from run_assets.curves.examples import Examples, Floats, Forecast, filled
 from run_assets.curves.members import SMALLEST_SD, Arrays, scatter
 from run_assets.curves.settings import Model
 
-TREES = 100
-COMPONENTS = 12
+TREES = 80
+COMPONENTS = 8
 _LEAF = 2
+_MANY_RUNS = 200
+_FEATURES = 0.6
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,11 @@ def fit_extra_trees(examples: Examples, _settings: Model, seed: int) -> ExtraTre
     curves = filled(examples.targets)
     components = fit_components(curves, COMPONENTS)
     grown = ExtraTreesRegressor(
-        TREES, min_samples_leaf=_LEAF if len(examples) > 200 else 1, random_state=seed
+        TREES,
+        min_samples_leaf=_LEAF if len(examples) > _MANY_RUNS else 1,
+        max_features=_FEATURES,
+        random_state=seed,
+        n_jobs=-1,
     )
     scores = components.scores(curves)
     grown.fit(examples.inputs, scores)

@@ -12,7 +12,7 @@ import polars as pl
 from run_assets.config import Diagnostics
 from run_assets.diagnostics.model import Outcome, Run
 from run_assets.diagnostics.registry import Limits, Rule, chosen, rule
-from run_assets.diagnostics.roles import DEFAULT_ROLES, Parts, Role
+from run_assets.diagnostics.roles import Parts, declared_parts
 from run_assets.errors import UsageError, did_you_mean
 
 FINDING_TYPES: Mapping[str, pl.DataType] = {
@@ -74,21 +74,7 @@ def settings(config: Diagnostics) -> Settings:
     limits = {
         one.code: {**one.thresholds, **changed.get(one.code, {})} for one in rules
     }
-    return Settings(rules, Parts(_roles(config)), limits)
-
-
-def _roles(config: Diagnostics) -> dict[str, Role]:
-    """The parts that ship, with what the configuration says of them."""
-    roles = dict(DEFAULT_ROLES)
-    for name, one in config.metrics.items():
-        before = roles.get(name)
-        if before is None:
-            hint = did_you_mean(name, roles)
-            msg = f"diagnostics.metrics: no part {name!r}{hint}"
-            raise UsageError(msg)
-        match = before.match if one.match is None else one.match
-        roles[name] = Role(match, one.direction or before.direction)
-    return roles
+    return Settings(rules, declared_parts(config), limits)
 
 
 def diagnose(run: Run, asked: Settings) -> list[tuple[Rule, Outcome]]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from run_assets.diagnostics.model import Run, Series
 from run_assets.diagnostics.roles import Direction, Parts
+from run_assets.reading.run import Run as ReadRun
+from run_assets.reading.run import flat
 
 _GOALS: Mapping[str, Direction] = {"maximize": "higher", "minimize": "lower"}
 
@@ -64,6 +66,34 @@ def runs_of(tables: RunTables, parts: Parts) -> Iterator[Run]:
             artifacts=tuple(artifacts.get(path, ())),
             goals=_goals(goals.get(path, []), mine),
         )
+
+
+def run_read(read: ReadRun, parts: Parts) -> Run:
+    """A run that was read by itself, such as an export; it has no system metrics."""
+    points = read.points(*read.metrics).with_columns(run_path=pl.lit(read.path))
+    numbers = {
+        row["metric"]: row["summary_value"]
+        for row in read.statistics.iter_rows(named=True)
+        if row["summary_value"] is not None
+    }
+    logged = read.artifacts.filter(direction="logged")
+    return Run(
+        path=read.path,
+        state=str(read.columns.get("run_state") or "unknown"),
+        series=series_by_run(points, "step").get(read.path, {}),
+        parts=parts,
+        last_step=read.columns.get("last_step"),
+        history_rows=read.columns.get("history_rows") or 0,
+        runtime_seconds=read.columns.get("runtime_seconds"),
+        config={key: text.strip('"') for key, text in flat(read.config).items()},
+        summary=numbers,
+        artifacts=tuple(logged.select("artifact_type", "artifact_name").rows()),
+        goals={
+            metric: _GOALS[goal]
+            for metric, goal in read.goals.items()
+            if goal in _GOALS
+        },
+    )
 
 
 def series_by_run(points: pl.DataFrame, order: str) -> dict[str, dict[str, Series]]:

@@ -162,7 +162,7 @@ def _learning_rate(run: Run, step: int) -> dict[str, float]:
     rate = run.one("learning_rate")
     if rate is None or rate.finite.size == 0:
         return {}
-    before = rate.finite.steps.searchsorted(step, side="right") - 1
+    before = int(rate.finite.steps.searchsorted(step, side="right")) - 1
     return {"learning_rate": float(rate.finite.values[max(before, 0)])}
 
 

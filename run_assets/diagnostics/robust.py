@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +27,9 @@ def causal_median(values: Floats, width: int) -> Floats:
     >>> causal_median(np.array([1.0, 1.0, 9.0, 1.0, 1.0]), 3).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
+    # Loading Dagster's definitions reads this module and needs no scipy.
+    from scipy.ndimage import median_filter
+
     if values.size == 0:
         return values
     # Behind the origin lies half of the window: it ends at the value itself.

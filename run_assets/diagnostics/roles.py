@@ -11,6 +11,9 @@ from fnmatch import translate
 from functools import cache
 from typing import Literal
 
+from run_assets.config import Diagnostics
+from run_assets.errors import UsageError, did_you_mean
+
 Direction = Literal["lower", "higher", "none"]
 
 
@@ -46,6 +49,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
     "throughput": _role(
         "perf/throughput *steps_per_second *tokens_per_second */sps sps", "higher"
     ),
+    "utilization": _role("perf/mfu */mfu", "higher"),
     "trajectories": _role("*/trajectories"),
     "rollout_seconds": _role("*rollout_time_s"),
     "training_seconds": _role("*training_time_s"),
@@ -116,6 +120,24 @@ class Parts:
             if role.direction != "none" and _pattern(role.match).fullmatch(metric):
                 return role.direction
         return "none"
+
+
+def declared_parts(config: Diagnostics) -> Parts:
+    """The parts that ship, with what the configuration says of them.
+
+    Raises:
+        UsageError: It names a part that does not exist.
+    """
+    roles = dict(DEFAULT_ROLES)
+    for name, one in config.metrics.items():
+        before = roles.get(name)
+        if before is None:
+            hint = did_you_mean(name, roles)
+            msg = f"diagnostics.metrics: no part {name!r}{hint}"
+            raise UsageError(msg)
+        match = before.match if one.match is None else one.match
+        roles[name] = Role(match, one.direction or before.direction)
+    return Parts(roles)
 
 
 @cache

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from run_assets.diagnostics.robust import (
     causal_median,
@@ -101,6 +100,8 @@ def spikes(values: Floats, score: float, ratio: float, warm_up: float) -> Spikes
 
 def _single_deviations(values: Floats) -> Floats:
     """Deviations from neighbours on both sides: no slope and no step counts."""
+    from scipy.ndimage import median_filter
+
     local = values - median_filter(values, size=_NEIGHBOURS, mode="nearest")
     scale = mad_scale(local[local != 0]) or 1.0
     return np.asarray(local / scale)

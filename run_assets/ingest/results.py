@@ -58,7 +58,7 @@ def read_result_state(lake: Lake) -> pl.DataFrame:
 def is_stored(lake: Lake, row: Mapping[str, Any]) -> bool:
     """The files of a row of ``raw.result_sources`` hold all that was read."""
     headers = [lake.header(Part(row["target"], number)) for number in row["parts"]]
-    return sum(one.rows for one in headers if one) == row["row_count"]
+    return bool(sum(one.rows for one in headers if one) == row["row_count"])
 
 
 def sound_state(lake: Lake) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """The results of a lab as one W&B run: what the asset and the command publish."""
 
+import json
 from datetime import date
 from typing import Any
 
@@ -22,6 +23,10 @@ TABLE_KEYS = {
     "stats.optimality_gaps": "optimality_gaps",
 }
 FILES = (*TABLE_KEYS, "stats.scores", "marts.runs")
+
+MODEL_FILES = ("model.safetensors", "model.json")
+"""Of the model of training curves."""
+_MEASURES = ("r_squared", "crps", "coverage_rate")
 
 MOST_INPUTS = 100
 """Artifacts that a published run uses at most: each costs two requests or three."""
@@ -76,20 +81,55 @@ def publication(lab: Lab) -> Publication:
             raise NotFoundError(msg)
     frames = {name: lab.lake.read(name) for name in (*TABLE_KEYS, "marts.runs")}
     figures = sorted((lab.reports / "latest" / "figures").glob("*.svg"))
+    curves = curve_publication(lab)
     return Publication(
-        tables={key: frames[name] for name, key in TABLE_KEYS.items()},
+        tables={
+            **{key: frames[name] for name, key in TABLE_KEYS.items()},
+            **curves.tables,
+        },
         images={file.stem: png(file.read_text(encoding="utf-8")) for file in figures},
         files={
-            f"{name}.parquet": lab.lake.path(part)
-            for name in FILES
-            for part in lab.lake.parts(name)
+            **{
+                f"{name}.parquet": lab.lake.path(part)
+                for name in FILES
+                for part in lab.lake.parts(name)
+            },
+            **curves.files,
         },
         summary={
             "runs": frames["marts.runs"].height,
             "analyses": len(lab.config.analyses),
+            **curves.summary,
         },
-        config={"run_assets_version": __version__, "config_digest": _digest(lab)},
+        config={
+            "run_assets_version": __version__,
+            "config_digest": _digest(lab),
+            **curves.config,
+        },
         inputs=input_artifacts(lab),
+    )
+
+
+def curve_publication(lab: Lab) -> Publication:
+    """The model of training curves, its data's digest and its scores; or nothing."""
+    state = lab.curve_model / MODEL_FILES[1]
+    if lab.config.curves is None or not state.is_file():
+        return Publication()
+    told = json.loads(state.read_text(encoding="utf-8"))
+    scores = lab.lake.read("curves.evaluation")
+    whole = scores.filter(model="stack", environment="*", observed_fraction=0.0)
+    return Publication(
+        tables={"curve_evaluation": scores},
+        files={f"curves.{name}": lab.curve_model / name for name in MODEL_FILES},
+        summary={
+            f"curves/{situation}/{measure}": value
+            for situation, *values in whole.select("situation", *_MEASURES).iter_rows()
+            for measure, value in zip(_MEASURES, values, strict=True)
+        },
+        config={
+            "curve_model_sha256": told["sha256"],
+            "curve_data_digest": told["about"]["input_digest"],
+        },
     )
 
 

@@ -67,28 +67,15 @@ class Aim:
     level: float | None = None
 
 
-def declared_direction(
-    metric: str, goals: Mapping[str, str], patterns: Mapping[str, str]
-) -> Direction:
+def direction_of(goal: str | None, declared: Direction) -> Direction:
     """The good direction of a metric: ``define_metric``'s goal, else the config's.
 
-    >>> declared_direction("loss", {}, {"*loss": "lower"})
-    'lower'
-    >>> declared_direction("loss", {"loss": "maximize"}, {"*loss": "lower"})
-    'higher'
-    >>> declared_direction("x", {}, {"*loss": "lower"})
-    'none'
+    >>> direction_of(None, "lower"), direction_of("maximize", "lower")
+    ('lower', 'higher')
     """
-    if goal := goals.get(metric):
-        return "lower" if goal == "minimize" else "higher"
-    for pattern, direction in patterns.items():
-        if metric == pattern or fnmatchcase(metric, pattern):
-            return "lower" if direction == "lower" else _upward(direction)
-    return "none"
-
-
-def _upward(direction: str) -> Direction:
-    return "higher" if direction == "higher" else "none"
+    if goal is None:
+        return declared
+    return "lower" if goal == "minimize" else "higher"
 
 
 def compared(runs: Sequence[Run], aims: Mapping[str, Aim]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import polars as pl
 from run_assets.config import Analysis
 from run_assets.contracts.tables import table
 from run_assets.errors import ContractError
+from run_assets.reports.curve_content import CurveContent
 from run_assets.reports.diagnosis_content import Diagnosis
 from run_assets.reports.evaluation_content import EvaluationContent
 
@@ -196,6 +197,7 @@ class ReportContent:
         generated_at: When; it appears in the header and nowhere else.
         evaluations: Trials of models on tasks, the newest sweep first; often none.
         diagnosis: Findings and health of the runs.
+        curves: Predicted training curves; ``None`` where none are configured.
 
     Raises:
         ContractError: A frame lacks a column.
@@ -209,6 +211,7 @@ class ReportContent:
     generated_at: datetime
     evaluations: tuple[EvaluationContent, ...] = ()
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    curves: CurveContent | None = None
 
     def __post_init__(self) -> None:
         _require(self.runs, table("marts.runs").columns, "marts.runs")

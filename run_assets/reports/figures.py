@@ -12,6 +12,7 @@ import polars as pl
 
 from run_assets.reports.bands import curve_bands
 from run_assets.reports.content import AnalysisContent, Estimate, ReportContent
+from run_assets.reports.curve_figures import curve_figures
 from run_assets.reports.difference_figure import comparisons
 from run_assets.reports.drawing import (
     NARROW,
@@ -54,6 +55,7 @@ def figures(content: ReportContent) -> dict[str, Figure]:
     """All plots of a report by name, in the order in which they appear."""
     found = [plot for one in content.analyses for plot in _of_analysis(one)]
     found += finding_figures(content.diagnosis)
+    found += curve_figures(content.curves) if content.curves else []
     named = {one.name: one for one in found}
     for evaluation in content.evaluations:
         named |= evaluation_figures(evaluation)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from run_assets.reports import palette
 from run_assets.reports.content import ReportContent
+from run_assets.reports.curve_figures import SECTION
 from run_assets.reports.figure import Figure
 from run_assets.reports.figures import figures
 from run_assets.reports.markdown import render_markdown
@@ -55,6 +56,7 @@ def render_html(content: ReportContent, drawn: Mapping[str, Figure]) -> str:
                 for one in report.evaluations
             ],
             findings=[one for one in drawn.values() if one.kind == "finding"],
+            curve_plots=[one for one in drawn.values() if one.analysis == SECTION],
             shown=shown,
             palette=palette,
         )

@@ -16,6 +16,7 @@ from run_assets.reports.analysis_views import (
     moved_estimates,
 )
 from run_assets.reports.content import AnalysisContent, Changes, ReportContent
+from run_assets.reports.curve_views import CurveView, curve_view
 from run_assets.reports.diagnosis_views import DiagnosisView, diagnosis_view
 from run_assets.reports.evaluation_views import EvaluationView, evaluation_view
 from run_assets.reports.text import (
@@ -86,6 +87,7 @@ class ReportView:
         generated: When the report was made.
         facts: The strip at the top.
         analyses: In the order of the configuration.
+        curves: Predicted training curves, where configured.
         changes: What is different from the previous report, a sentence each.
         changes_note: Why there is nothing to say, where there is nothing.
         diagnosis: What is wrong with which runs.
@@ -104,6 +106,7 @@ class ReportView:
     generated: str
     facts: tuple[Fact, ...]
     analyses: tuple[AnalysisView, ...]
+    curves: CurveView | None
     changes: tuple[tuple[str, Sentence], ...]
     changes_note: str
     diagnosis: DiagnosisView
@@ -133,6 +136,7 @@ def report_view(content: ReportContent, max_rows: int) -> ReportView:
         analyses=tuple(
             analysis_view(one, content, max_rows) for one in content.analyses
         ),
+        curves=curve_view(content.curves, max_rows) if content.curves else None,
         changes=changes,
         changes_note=_changes_note(content.changes, changes),
         diagnosis=diagnosis_view(content.diagnosis, max_rows),

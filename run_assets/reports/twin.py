@@ -15,6 +15,7 @@ from run_assets.reports.content import (
     ReportContent,
     question,
 )
+from run_assets.reports.curve_content import CurveContent
 from run_assets.reports.evaluation_content import EVALUATION_TABLES, EvaluationContent
 from run_assets.reports.verdicts import verdict
 
@@ -46,6 +47,20 @@ def plain_json(document: Any) -> str:
 
 
 def _twin(content: ReportContent) -> dict[str, Any]:
+    curves = content.curves
+    told = {"curves": _curve_twin(curves)} if curves is not None else {}
+    return {**_known(content), **told}
+
+
+def _curve_twin(curves: CurveContent) -> dict[str, Any]:
+    return {
+        "metric": curves.settings.metric,
+        "left_out": dict(curves.left_out),
+        "tables": {name: rows.to_dicts() for name, rows in curves.tables.items()},
+    }
+
+
+def _known(content: ReportContent) -> dict[str, Any]:
     runs = ["run_path", "run_name", "run_state", "last_step", "history_rows"]
     changes = content.changes
     source = content.provenance

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from run_assets.config import Rewards
 from run_assets.derived.metric_groups import match
+from run_assets.diagnostics.roles import Direction, Parts
 
 Kind = Literal["component", "total", "success_rate", "training"]
 
@@ -26,13 +27,14 @@ class Part(NamedTuple):
     kind: Kind
     prefix: str
     task: str | None
-    direction: Literal["lower", "higher", "none"]
+    direction: Direction
 
 
 def parts_of(
     metrics: Iterable[str],
     settings: Rewards,
     groups: Mapping[str, Sequence[str]],
+    declared: Parts,
 ) -> dict[str, Part]:
     """The part of each metric that plays one, by name.
 
@@ -44,6 +46,7 @@ def parts_of(
         metrics: Names of logged metrics.
         settings: The config.
         groups: Metric groups of the config.
+        declared: Says which direction of a metric of training is good.
 
     Raises:
         UsageError: An unknown ``@group``.
@@ -59,7 +62,8 @@ def parts_of(
             found[metric] = Part("total", prefix, None, "higher")
         elif metric in named:
             found[metric] = Part("component", prefix, None, "higher")
-        elif direction := _training(metric, settings):
+        elif _is_named(metric, settings.training):
+            direction = declared.direction(metric)
             found[metric] = Part("training", prefix, None, direction)
         elif task := _task(metric, settings.success_rates):
             found[metric] = Part("success_rate", prefix, task, "higher")
@@ -68,13 +72,8 @@ def parts_of(
     return found
 
 
-def _training(
-    metric: str, settings: Rewards
-) -> Literal["lower", "higher", "none"] | None:
-    for pattern, direction in settings.training.items():
-        if metric == pattern or fnmatchcase(metric, pattern):
-            return direction
-    return None
+def _is_named(metric: str, names: Sequence[str]) -> bool:
+    return any(metric == name or fnmatchcase(metric, name) for name in names)
 
 
 def _task(metric: str, patterns: Sequence[str]) -> str | None:

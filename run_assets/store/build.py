@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from run_assets.contracts.tables import Table, table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import table
 from run_assets.digests import digest_of
 from run_assets.store.lake import Header, Lake, Part
 

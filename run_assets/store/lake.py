@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 
 import polars as pl
 
-from run_assets.contracts.tables import TABLES, Table, table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import TABLES, table
 from run_assets.errors import ContractError, SourceError
 
 ROWS_PER_PART = 5_000_000

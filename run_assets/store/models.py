@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from run_assets.contracts.tables import Table, table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import table
 from run_assets.errors import ContractError, did_you_mean
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from run_assets.contracts.tables import SCHEMAS, TABLES, Table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import SCHEMAS, TABLES
 from run_assets.digests import code_digest_of, digest_of
 from run_assets.errors import SourceError
 from run_assets.store.lake import Header, Lake, Part, publish_file

@@ -92,7 +92,7 @@ def exchange(
     ledger: Ledger,
     manager_id: str,
     config: SweepConfig,
-    ended: Iterable[Ended],
+    ended: Iterable[tuple[Ended, bool]],
     *,
     slots: int,
     now: float,
@@ -103,7 +103,7 @@ def exchange(
         ledger: Of the sweep.
         manager_id: Of `join`.
         config: Of the sweep.
-        ended: Attempts of this manager.
+        ended: Attempts of this manager, and whether each is a success.
         slots: How many more trials it can run.
         now: Seconds since 1970.
 
@@ -111,8 +111,8 @@ def exchange(
         At most ``slots`` trials that are this manager's now, and running.
     """
     with ledger.transaction() as connection:
-        for one in ended:
-            _end(connection, manager_id, config, one)
+        for one, is_success in ended:
+            _end(connection, manager_id, config, one, is_success=is_success)
         if slots < 1:
             return []
         return _claim(connection, manager_id, (ledger.sweep_id, config), slots, now)
@@ -211,7 +211,12 @@ def _open_again(
 
 
 def _end(
-    connection: sqlite3.Connection, manager_id: str, config: SweepConfig, one: Ended
+    connection: sqlite3.Connection,
+    manager_id: str,
+    config: SweepConfig,
+    one: Ended,
+    *,
+    is_success: bool,
 ) -> None:
     attempt = one.attempt
     key = (attempt.trial_id, attempt.attempt, manager_id)
@@ -223,15 +228,20 @@ def _end(
     if row is None:
         return  # the lease was given away: somebody else answers for the trial now
     if isinstance(one.outcome, Result):
-        _succeed(connection, config, one, one.outcome)
+        _succeed(connection, config, one, one.outcome, is_success=is_success)
     else:
         _fail(connection, config, one, one.outcome, int(row["failures"]) + 1)
 
 
 def _succeed(
-    connection: sqlite3.Connection, config: SweepConfig, one: Ended, result: Result
+    connection: sqlite3.Connection,
+    config: SweepConfig,
+    one: Ended,
+    result: Result,
+    *,
+    is_success: bool,
 ) -> None:
-    attempt, is_success = one.attempt, result.is_success(config.success_threshold)
+    attempt = one.attempt
     _close(connection, one, "successful", None)
     output = None if result.output is None else json.dumps(result.output)
     connection.execute(

@@ -97,8 +97,9 @@ class SweepConfig(BaseModel):
     """First trial of every task, then the second: wins over shuffling."""
     early_stop_on_success: bool = False
     """Once a model solves a task, its later trials of that task are skipped."""
-    success_threshold: float = 0.0
-    """A trial that does not say so itself succeeds with a reward above this."""
+    success_threshold: float | None = None
+    """A trial that does not say so itself succeeds with a reward above this; where
+    null, the rules of ``evaluations`` in the lab's configuration judge."""
     max_cost: float | None = Field(None, gt=0)
     """No trial starts that would probably lead beyond, in the unit of ``cost``."""
     max_hours: float | None = Field(None, gt=0)

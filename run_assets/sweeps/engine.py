@@ -17,7 +17,8 @@ from run_assets.sweeps.attempts import Attempt, Ended
 from run_assets.sweeps.config import SweepConfig
 from run_assets.sweeps.ledger import Ledger
 from run_assets.sweeps.policy import TERMINAL
-from run_assets.sweeps.results import Failure, failure
+from run_assets.sweeps.results import Failure, Result, failure
+from run_assets.sweeps.success import Judge
 from run_assets.sweeps.workers import TIMEOUT, Work
 
 _HEARTBEAT_SECONDS = claims.LEASE_SECONDS / 4
@@ -62,6 +63,7 @@ class Pool:
         config: Of the sweep.
         manager_id: Of `claims.join`.
         work: Runs one attempt.
+        judge: Says whether a result is a success.
         stop: Where signals arrive.
         tell: Told how far the sweep has come.
     """
@@ -70,6 +72,7 @@ class Pool:
     config: SweepConfig
     manager_id: str
     work: Work
+    judge: Judge
     stop: Stop
     tell: Tell = lambda _: None
     _ends: "queue.SimpleQueue[Ended | None]" = field(default_factory=queue.SimpleQueue)
@@ -114,10 +117,14 @@ class Pool:
             self.ledger,
             self.manager_id,
             self.config,
-            ended,
+            [(one, self._is_success(one)) for one in ended],
             slots=slots,
             now=time.time(),
         )
+
+    def _is_success(self, one: Ended) -> bool:
+        told = one.outcome
+        return isinstance(told, Result) and self.judge(one.attempt.task, told)
 
     def _free(self) -> int:
         return self.config.max_concurrent_processes - len(self._running)

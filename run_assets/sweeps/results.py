@@ -35,7 +35,7 @@ class Result(BaseModel):
     max_reward: _Number | None = None
     """Highest reward; that of the trajectory, or the final one, where not given."""
     success: bool | None = None
-    """Where not given, the reward is compared with ``success_threshold``."""
+    """Where not given, the reward is judged, see ``success``."""
     steps: _Count | None = None
     """Length of the trajectory where not given."""
     tokens: _Count | None = None
@@ -87,10 +87,6 @@ class Result(BaseModel):
             return self.tokens
         return sum(one for one in told if one is not None)
 
-    def is_success(self, threshold: float) -> bool:
-        """The trial solved its task."""
-        return self.success if self.success is not None else self.reward > threshold
-
 
 class Failure(BaseModel):
     """What a trial that could not run says; it may be tried again."""
@@ -116,8 +112,8 @@ def outcome_of(given: Any) -> Outcome:
     Raises:
         ContractError: It is no mapping, or a value is missing, unknown or impossible.
 
-    >>> outcome_of({"reward": 1}).is_success(0.0)
-    True
+    >>> outcome_of({"reward": 1}).reward
+    1.0
     >>> outcome_of({"error": "slow down", "error_class": "rate_limit"}).error_class
     'rate_limit'
     """

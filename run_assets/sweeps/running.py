@@ -27,6 +27,7 @@ from run_assets.sweeps.ledger import (
 from run_assets.sweeps.plan import new_sweep_id, planned
 from run_assets.sweeps.policy import OPEN
 from run_assets.sweeps.publishing import Say, published
+from run_assets.sweeps.success import judge_of
 from run_assets.sweeps.workers import (
     Processes,
     Work,
@@ -205,7 +206,8 @@ def work_on(
         with publication, _working(config, folder, stop) as work:
             manager = claims.join(ledger, time.time(), is_resume=is_resume)
             try:
-                pool = Pool(ledger, config, manager, work, stop, tell)
+                judge = judge_of(config, lab.config.evaluations)
+                pool = Pool(ledger, config, manager, work, judge, stop, tell)
                 stop.wake = pool.wake
                 ending = pool.run()
             finally:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from run_assets.contracts.columns import COLUMNS
-from run_assets.contracts.tables import SCHEMAS, TABLES, Table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import SCHEMAS, TABLES
 from run_assets.store.lake import TYPES, schema_of
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "run_assets"
-CORE = ("derived", "stats", "diagnostics", "reading", "rewards", "curves", "reports")
-CORE += ("contracts",)
+CORE = (
+    *("contracts", "derived", "stats", "diagnostics"),
+    *("reading", "rewards", "curves", "reports"),
+)
 IMPURE = ("dagster", "dagster_duckdb", "duckdb", "wandb")
 NEVER = ("pandas", "pickle", "rliable", "arch", "seaborn", "matplotlib", "lightgbm")
 TORCH = {"autoencoders.py", "trainer.py", "variational.py", "threads.py"}

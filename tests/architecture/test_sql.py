@@ -9,7 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from run_assets.contracts.tables import SCHEMAS, TABLES, Table
+from run_assets.contracts.table import Table
+from run_assets.contracts.tables import SCHEMAS, TABLES
 from run_assets.store.models import create_view, sql_folder
 
 SQL_SCHEMAS = ("staging", "core", "marts")

@@ -95,7 +95,7 @@ def test_the_stamp_comes_after_everything_else(definitions: dg.Definitions) -> N
     graph = definitions.resolve_asset_graph()
     stamp = dg.AssetKey(["published", "last_refresh"])
     above = graph.get_ancestor_asset_keys(stamp)
-    assert refreshed(graph.get_all_asset_keys()) == {stamp, *above}
+    assert refreshed(graph.get_all_asset_keys()) == refreshed({stamp, *above})
 
 
 def in_job(definitions: dg.Definitions, job: str) -> set[str]:
@@ -121,14 +121,17 @@ def test_the_refresh_and_the_sweep_job_hold_every_asset_and_check(
     assert set(layers["refresh"].selected_asset_keys) == refreshed(every)
     sweeps = {key for key in every if key.path[0] == "sweeps"}
     assert set(layers["sweep"].selected_asset_keys) == sweeps
-    checks = [set(one.asset_graph.asset_check_keys) for one in layers.values()]
+    checks: list[set[dg.AssetCheckKey]] = [
+        set(one.asset_graph.asset_check_keys) for one in layers.values()
+    ]
+    all_checks = {one for some in checks for one in some}
     unasked = {"curves/features", "curves/dataset"}
     assert {
         one
-        for one in set(graph.asset_check_keys) - set.union(*checks)
+        for one in set(graph.asset_check_keys) - all_checks
         if one.asset_key.to_user_string() not in unasked
     } == set()
-    assert not set.intersection(*checks)
+    assert len(all_checks) == sum(map(len, checks))
 
 
 def test_curves_that_are_configured_are_refreshed_but_not_trained(

@@ -122,6 +122,7 @@ def test_the_page_shows_its_verdict_and_all_sections(
     assert seen[name]["headings"] == [
         "What changed",
         "navigation",
+        "Diagnosis",
         "Coverage and freshness",
         "Provenance",
     ]

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from run_assets.config_evaluations import Evaluations
 from run_assets.lab import Lab
 from run_assets.sweeps.attempts import Attempt, Ended
 from run_assets.sweeps.config import SweepConfig, sweep_config
 from run_assets.sweeps.ledger import Ledger, create_ledger
 from run_assets.sweeps.plan import planned
-from run_assets.sweeps.results import outcome_of
+from run_assets.sweeps.results import Result, outcome_of
+from run_assets.sweeps.success import judge_of
 from tests.support.labs import make_lab
 
 SWEEP_ID = "toy_20260102_030405_0123abcd"
@@ -55,9 +57,12 @@ def sweep_lab(folder: Path, **config: Any) -> Lab:
     return make_lab(folder, runs=0, sources=[], analyses=[], **config)
 
 
-def ended(attempt: Attempt, at: float = 0.0, **answer: Any) -> Ended:
-    """The end of an attempt, with the answer as a trial would give it."""
-    return Ended(attempt, outcome_of(answer or {"reward": 1.0}), 0.5, at)
+def ended(attempt: Attempt, at: float = 0.0, **answer: Any) -> tuple[Ended, bool]:
+    """The end of an attempt with the answer of a trial; a reward above 0 is success."""
+    outcome = outcome_of(answer or {"reward": 1.0})
+    told = judge_of(toy(), Evaluations())
+    is_success = isinstance(outcome, Result) and told(attempt.task, outcome)
+    return Ended(attempt, outcome, 0.5, at), is_success
 
 
 def query(ledger: Path, sql: str, *parameters: Any) -> list[Any]:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.signal import lfilter
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import (  # type: ignore[import-untyped]  # no types
+    proportion_confint,
+)
 
 from run_assets.diagnostics.counts import dispersion, pooled, wilson, windows
 from run_assets.diagnostics.levels import (

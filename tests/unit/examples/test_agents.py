@@ -103,7 +103,13 @@ def test_the_demo_runs_the_sweep_once(swept: tuple[Lab, str]) -> None:
     assert_accounted(path)
     assert demo._sweep(QUIET, lab) == sweep_id
     assert query(path, "select count(*) from managers") == [(2,)]
-    assert demo._solved(lab, sweep_id).height == 3 * 2 * 2
+    shown = demo._solved(lab, sweep_id)
+    assert shown["statistic"].unique(maintain_order=True).to_list() == [
+        "pass@1",
+        "pass@8",
+        "pass^8",
+    ]
+    assert shown.height == 3 * 3
 
 
 def test_the_solvers_differ_in_strength_and_the_puzzles_in_difficulty(

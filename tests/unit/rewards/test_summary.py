@@ -3,6 +3,7 @@ import math
 import polars as pl
 
 from run_assets.config import Rewards
+from run_assets.diagnostics.roles import Parts
 from run_assets.rewards.components import parts_of
 from run_assets.rewards.summary import AnalysedRun, reward_values, run_summaries
 from run_assets.rewards.table import reward_components
@@ -19,7 +20,7 @@ SETTINGS = Rewards(components=("reward/*", "step"))
 
 def analysed(run_id: str, role: str = "run") -> AnalysedRun:
     run = run_of(CURVES, run_id=run_id)
-    parts = parts_of(run.metrics, SETTINGS, {})
+    parts = parts_of(run.metrics, SETTINGS, {}, Parts())
     points = run.points(*parts).with_columns(run_path=pl.lit(run.path))
     return AnalysedRun(
         run, role, parts, points, reward_components(points, parts, SETTINGS)

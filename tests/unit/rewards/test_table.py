@@ -7,6 +7,7 @@ import pytest
 
 from run_assets.config import Rewards
 from run_assets.contracts.tables import table
+from run_assets.diagnostics.roles import Parts
 from run_assets.rewards.components import parts_of
 from run_assets.rewards.table import REWARD_COMPONENTS, reward_components
 from run_assets.store.lake import schema_of
@@ -17,7 +18,7 @@ SETTINGS = Rewards(weights={"reward/a": 1.0, "reward/b": 3.0})
 
 def rows_of(curves: dict[str, dict[int, float]], run_path: str = "r") -> pl.DataFrame:
     points = points_of(curves).with_columns(run_path=pl.lit(run_path))
-    parts = parts_of(curves, SETTINGS, {})
+    parts = parts_of(curves, SETTINGS, {}, Parts())
     return reward_components(points, parts, SETTINGS)
 
 
@@ -55,7 +56,7 @@ def test_runs_and_the_order_of_rows_do_not_mix() -> None:
     points = pl.concat(
         points_of(curves).with_columns(run_path=pl.lit(path)) for path in ("r1", "r2")
     )
-    parts = parts_of(curves, SETTINGS, {})
+    parts = parts_of(curves, SETTINGS, {}, Parts())
     straight = reward_components(points, parts, SETTINGS)
     shuffled = reward_components(
         points.sample(fraction=1, shuffle=True, seed=1), parts, SETTINGS

@@ -37,7 +37,9 @@ class Manager:
     def claim(self, slots: int = 1, now: float = 0.0) -> list[Attempt]:
         return self.report(slots=slots, now=now)
 
-    def report(self, *ends: Ended, slots: int = 0, now: float = 0.0) -> list[Attempt]:
+    def report(
+        self, *ends: tuple[Ended, bool], slots: int = 0, now: float = 0.0
+    ) -> list[Attempt]:
         return claims.exchange(
             self.ledger, self.id, self.config, ends, slots=slots, now=now
         )

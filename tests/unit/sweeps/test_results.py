@@ -37,22 +37,6 @@ def test_what_is_said_wins_over_the_trajectory() -> None:
     assert result(reward=0, trajectory=steps).token_count is None
 
 
-@pytest.mark.parametrize(
-    ("values", "threshold", "is_success"),
-    [
-        ({"reward": 1}, 0.0, True),
-        ({"reward": 0}, 0.0, False),
-        ({"reward": 16}, 16.0, False),
-        ({"reward": 0, "success": True}, 0.0, True),
-        ({"reward": 5, "success": False}, 0.0, False),
-    ],
-)
-def test_success_is_said_or_a_reward_above_the_threshold(
-    values: dict[str, object], threshold: float, *, is_success: bool
-) -> None:
-    assert result(**values).is_success(threshold) is is_success
-
-
 def test_numbers_of_numpy_and_tuples_are_values() -> None:
     found = result(
         reward=np.float32(0.5),
