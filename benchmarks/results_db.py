@@ -32,7 +32,7 @@ ROUTES = {
     "bare": "ADBC stream, batches thrown away",
     "ours": "run-assets, into the lake (parquet)",
     "copy": "psycopg: COPY as CSV, bytes thrown away",
-    "psycopg": "psycopg: rows into a list, in batches",
+    "psycopg": "psycopg: rows, in batches of 50,000",
     "pandas": "pandas.read_sql with SQLAlchemy, in one frame",
 }
 
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--route", help="run one and print its figures")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--only", nargs="+", choices=ROUTES, default=list(ROUTES))
     options = parser.parse_args()
     if options.route:
         print(json.dumps(measured(JOBS[options.route])))
@@ -53,14 +54,15 @@ def main() -> None:
         fill(url, options.rows)
         os.environ["RUN_ASSETS_RESULTS_URL"] = url
         os.environ["RESULTS_QUERY"] = query_text()
-        compare(options.rows, options.repeats)
+        compare(options.rows, options.repeats, ["bare", *options.only])
         increment(url)
 
 
-def compare(rows: int, repeats: int) -> None:
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in ROUTES}
+def compare(rows: int, repeats: int, chosen: list[str]) -> None:
+    routes = {name: title for name, title in ROUTES.items() if name in chosen}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in routes}
     for _ in range(repeats):  # in turns, so that a busy moment hits all of them
-        for name in ROUTES:
+        for name in routes:
             found[name].append(in_process(name))
     best = {
         name: min(runs, key=lambda one: one["wall"]) for name, runs in found.items()
@@ -68,7 +70,7 @@ def compare(rows: int, repeats: int) -> None:
     bare = best["bare"]["wall"]
     print(f"{rows:,} rows of programs, 14 columns cast in SQL, ordered by id\n")
     print(f"{'':<48}{'wall s':>8}{'speed':>8}{'CPU s':>8}{'peak MB':>9}")
-    for name, title in ROUTES.items():
+    for name, title in routes.items():
         one = best[name]
         print(
             f"{title:<48}{one['wall']:>8.2f}{bare / one['wall']:>7.2f}x"

@@ -23,7 +23,7 @@ from run_assets.store.lake import Lake, Part, empty, fitted
 
 STATE = Part("raw.result_sources")
 TARGETS = (TRIALS, STEPS)
-BATCH_ROWS = 250_000
+BATCH_ROWS = 100_000
 """Rows of a file, and the most that are held in memory for it."""
 _MERGED = 8  # files with changed rows beyond which everything is read anew
 _WAITING = 2  # files on their way to the disk while more rows are read

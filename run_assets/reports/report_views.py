@@ -130,7 +130,7 @@ def report_view(content: ReportContent, max_rows: int) -> ReportView:
     """
     changes = (*_changed_runs(content.changes), *_moved(content))
     return ReportView(
-        title=_title(content.runs),
+        title=_title(content),
         generated=instant(content.generated_at),
         facts=_facts(content),
         analyses=tuple(
@@ -154,10 +154,14 @@ def report_view(content: ReportContent, max_rows: int) -> ReportView:
     )
 
 
-def _title(runs: pl.DataFrame) -> Sentence:
-    projects = runs.select("entity", "project").unique().sort("entity", "project")
+def _title(content: ReportContent) -> Sentence:
+    projects = (
+        content.runs.select("entity", "project").unique().sort("entity", "project")
+    )
     paths = ["/".join(filter(None, row)) for row in projects.iter_rows()]
-    return names(paths, limit=3) if paths else ("No runs yet",)
+    if paths:
+        return names(paths, limit=3)
+    return ("Evaluations" if content.evaluations else "No runs yet",)
 
 
 def _facts(content: ReportContent) -> tuple[Fact, ...]:
@@ -232,6 +236,8 @@ def _changes_note(changes: Changes, found: Sequence[Any]) -> str:
 
 
 def _coverage(content: ReportContent) -> tuple[Sentence, ...]:
+    if content.runs.is_empty() and content.evaluations:
+        return (("No W&B run has been read, only results of evaluations.",),)
     if content.runs.is_empty():
         return ((_NO_RUNS, name("run-assets refresh"), "."),)
     states = sorted(Counter(content.runs["run_state"]).items(), key=lambda one: -one[1])

@@ -150,6 +150,7 @@ def test_the_report_shows_each_sweep(lab: Lab) -> None:
     page = (latest / "report.html").read_text("utf-8")
     assert f"<bdi>{SWEEP}</bdi>" in page
     assert f"<bdi>{PUZZLES}</bdi>" in page
+    assert "<h1>Evaluations</h1>" in page
     assert len(page.encode()) < 1_000_000
     twin = json.loads((latest / "report.json").read_text("utf-8"))
     shown = {one["sweep_id"] for one in twin["evaluations"]}
