@@ -52,7 +52,7 @@ class Diagnosis:
 
 
 def drawn_findings(findings: pl.DataFrame) -> pl.DataFrame:
-    """The findings that get a plot: the worst, each of a metric at some step.
+    """The findings that get a plot: the worst of each metric of a run at some step.
 
     Args:
         findings: ``diagnostics.findings``.
@@ -61,7 +61,8 @@ def drawn_findings(findings: pl.DataFrame) -> pl.DataFrame:
         pl.col("metric") != "*", pl.col("first_step").is_not_null()
     )
     bad = fired.filter(pl.col("severity") != "info")
-    return bad.head(MAX_DRAWN)
+    once = bad.unique(["run_path", "metric"], keep="first", maintain_order=True)
+    return once.head(MAX_DRAWN)
 
 
 def thinned(points: pl.DataFrame) -> pl.DataFrame:

@@ -132,6 +132,6 @@ def _plots_note(bad: pl.DataFrame, diagnosis: Diagnosis) -> str:
     if bad.height <= drawn:
         return ""
     return (
-        f"{drawn:,} of {count(bad.height, 'finding')} are drawn: the worst that name a "
-        f"metric and a step, at most {MAX_DRAWN}."
+        f"{drawn:,} of {count(bad.height, 'finding')} are drawn: the worst of each "
+        f"metric of a run, where it names a step, at most {MAX_DRAWN}."
     )

@@ -25,14 +25,14 @@ from run_assets.reports.views import Name
 __all__ = ["render_html", "render_json", "render_markdown", "write_report"]
 
 MAX_HTML_BYTES = 1_000_000
-_MAX_FIGURE_BYTES = 600_000
+_MAX_FIGURE_BYTES = 850_000
 _HTML_ROWS = (200, 60, 20, 5)
 
 
 def render_html(content: ReportContent, drawn: Mapping[str, Figure]) -> str:
     """One self-contained page: no script, no network, below ``MAX_HTML_BYTES``.
 
-    Long tables are cut and say so; plots beyond 600 kB are named instead of shown.
+    Long tables are cut and say so; plots beyond 850 kB are named instead of shown.
 
     Args:
         content: What it says.
