@@ -28,7 +28,7 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/statistics.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/family_wise_error.py
-	$(BIN)/python benchmarks/curves.py
+	$(BIN)/python benchmarks/curves.py $(if $(PPO),--ppo $(PPO))
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py

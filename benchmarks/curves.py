@@ -236,23 +236,24 @@ def main() -> None:
     size = (24, 6) if options.quick else (WORLDS, AGENTS)
     print_missing()
     if options.ppo is not None:
-        ppo, settings = ppo_table(options.ppo), ppo_settings()
-        contests = contests_of(ppo, settings, random_splits(ppo, splits))
-        compare(f"PPO (brax): {len(ppo)} runs, configurations held out", contests)
-        prefixes("PPO (brax): the first part of each run is known", contests)
-        small = contests_of(ppo, settings, small_splits(ppo, splits))
-        compare(f"PPO (brax): {SMALL} training runs", small)
-        parts = environment_splits(ppo, 5)[: min(splits, 2)]
-        compare(
-            "PPO (brax): one of 5 environments held out",
-            contests_of(ppo, settings, parts),
-        )
+        compare_ppo(ppo_table(options.ppo), ppo_settings(), splits)
     worlds, settings = world_table(*size), world_settings()
     contests = contests_of(worlds, settings, environment_splits(worlds, 4)[:splits])
     compare(f"grid worlds: {len(worlds)} runs, environments held out", contests)
     finished_runs(contests)
     prefixes("grid worlds, environments held out: the first part is known", contests)
     cost()
+
+
+def compare_ppo(ppo: CurveTable, settings: Curves, splits: int) -> None:
+    contests = contests_of(ppo, settings, random_splits(ppo, splits))
+    compare(f"PPO (brax): {len(ppo)} runs, configurations held out", contests)
+    prefixes("PPO (brax): the first part of each run is known", contests)
+    small = contests_of(ppo, settings, small_splits(ppo, splits))
+    compare(f"PPO (brax): {SMALL} training runs", small)
+    parts = environment_splits(ppo, 5)[: min(splits, 2)]
+    new = contests_of(ppo, settings, parts)
+    compare("PPO (brax): one of 5 environments held out", new)
 
 
 def print_missing() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from run_assets.curves.examples import CurveTable, Floats
+from run_assets.curves.examples import Bools, CurveTable, Floats
 from run_assets.curves.finals import final_mean
 from run_assets.curves.model import TASK, CurveModel, environment_features
 from run_assets.curves.scores import final_value, spearman
@@ -16,7 +16,7 @@ _NO_PROGRESS = 0.05
 def environment_difficulty(
     model: CurveModel,
     ended: CurveTable,
-    has_curve: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    has_curve: Bools,
     seed: int,
 ) -> pl.DataFrame:
     """Each environment by what the same agents are expected to reach in it.
