@@ -179,7 +179,7 @@ def _use(
             lambda build: _used(lab.lab, build, compute),
         )
 
-    return use
+    return use  # type: ignore[no-any-return]  # the decorator is untyped
 
 
 def _running(use: _Use) -> CurveTable:

@@ -103,7 +103,8 @@ class Prediction:
         place = float(np.interp(level, LEVELS, np.arange(len(LEVELS))))
         low = min(int(place), len(LEVELS) - 2)
         share = place - low
-        return (1 - share) * self.quantiles[low] + share * self.quantiles[low + 1]
+        below, above = self.quantiles[low], self.quantiles[low + 1]
+        return np.asarray((1 - share) * below + share * above)
 
 
 @dataclass(frozen=True)

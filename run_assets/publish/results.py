@@ -89,11 +89,13 @@ def publication(lab: Lab) -> Publication:
         },
         images={file.stem: png(file.read_text(encoding="utf-8")) for file in figures},
         files={
-            f"{name}.parquet": lab.lake.path(part)
-            for name in FILES
-            for part in lab.lake.parts(name)
-        }
-        | curves.files,
+            **{
+                f"{name}.parquet": lab.lake.path(part)
+                for name in FILES
+                for part in lab.lake.parts(name)
+            },
+            **curves.files,
+        },
         summary={
             "runs": frames["marts.runs"].height,
             "analyses": len(lab.config.analyses),

@@ -59,7 +59,7 @@ def forecast_fans(content: CurveContent) -> Figure | None:
     )
 
 
-def _fan(rows: pl.DataFrame, variant: Variant) -> alt.LayerChart:
+def _fan(rows: pl.DataFrame, variant: Variant) -> alt.LayerChart | alt.FacetChart:
     columns = ("budget_fraction", "value", "predicted", "predicted_low")
     data = [
         {key: finite(row[key]) for key in (*columns, "predicted_high")}
@@ -177,7 +177,9 @@ def _kind(model: str) -> str:
     return "stack without one" if model.startswith(WITHOUT) else "member alone"
 
 
-def _bars(data: list[dict[str, Any]], variant: Variant) -> alt.LayerChart:
+def _bars(
+    data: list[dict[str, Any]], variant: Variant
+) -> alt.LayerChart | alt.FacetChart:
     kinds = ["stack", "stack without one", "member alone"]
     base = chart_of(data)
     y = alt.Y("model:N", sort=[row["model"] for row in data], axis=alt.Axis(title=None))
@@ -287,7 +289,7 @@ def latent_way(content: CurveContent) -> Figure | None:
                 title="share of the way", format="%", orient="top", type="symbol"
             ),
         )
-        return (
+        drawn_lines: alt.TopLevelMixin = (
             chart_of(data)
             .mark_line(strokeWidth=2)
             .encode(
@@ -301,6 +303,7 @@ def latent_way(content: CurveContent) -> Figure | None:
             )
             .properties(width=variant.width - 90, height=240)
         )
+        return drawn_lines
 
     return _figure(
         "curve_interpolation",

@@ -3,7 +3,6 @@
 import doctest
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def make(folder: Path, **config: Any) -> Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Refreshed, trained, refreshed again."""
     found = make(tmp_path_factory.mktemp("curves"), curves=CURVES)
     found.refresh()
