@@ -21,6 +21,7 @@ from run_assets.curves.scores import (
     rank_correlation_inside,
     spearman,
 )
+from run_assets.curves.shapes import Shapes, fit_shapes
 from run_assets.curves.stack import fit_stack
 from run_assets.curves.targets import CLIP, TargetScale, fit_target_scale
 from run_assets.strict import Bounds
@@ -219,6 +220,25 @@ def test_a_curve_keeps_what_is_known_and_its_rest_is_closer_to_the_truth() -> No
     inside = (truth >= quantiles[1]) & (truth <= quantiles[-2])
     assert 0.84 < inside[:, 12:].mean() < 0.99
     assert (np.diff(quantiles, axis=0) >= -1e-9).all()
+
+
+def test_an_interval_has_the_form_of_what_happened_to_similar_forecasts() -> None:
+    rng = np.random.default_rng(8)
+    level = np.repeat([0.0, 1.0], 400)[:, None] * np.ones((800, 30))
+    # Those expected at the top only fall short, those at the bottom only surprise.
+    gaps = np.abs(rng.normal(0, 0.2, (800, 1))) * np.where(level > 0.5, -1, 1)
+    prior = Forecast(level, np.full((800, 30), 0.2))
+    shapes = fit_shapes(prior, level + gaps)
+    assert shapes is not None
+    asked = Forecast(level[[0, -1]], prior.sd[[0, -1]])
+    quantiles = shapes.quantiles(asked)
+    assert (quantiles[:, 0] >= -1e-9).all()
+    assert (quantiles[:, 1] <= 1 + 1e-9).all()
+    exact = 0.2 * norm.ppf(0.95)
+    assert quantiles[35, 0].mean() == pytest.approx(exact, rel=0.25)
+    again = Shapes.from_state(shapes.state())
+    assert (again.quantiles(asked) == quantiles).all()
+    assert fit_shapes(Forecast(level[:100], prior.sd[:100]), level[:100]) is None
 
 
 def test_effects_of_environments_are_told_from_noise() -> None:
