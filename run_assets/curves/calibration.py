@@ -135,4 +135,4 @@ def _factors(standardized: Floats, names: Names) -> tuple[tuple[str, ...], Float
 
 def _reach(standardized: Floats) -> Floats:
     sizes = np.abs(standardized[np.isfinite(standardized)])
-    return np.maximum(np.quantile(sizes, _FACTOR_LEVELS), 1e-6)
+    return np.asarray(np.maximum(np.quantile(sizes, _FACTOR_LEVELS), 1e-6))

@@ -127,12 +127,13 @@ def _child(
 ) -> pl.Series:
     """A value of one of two parents, or one between them where there are many."""
     first, second = (values[one] for one in parents)
-    takes_first: Bools = rng.random(parents.shape[1]) < 0.5
+    count = int(parents.shape[1])
+    takes_first: Bools = rng.random(count) < 0.5
     picked: pl.Series = first.zip_with(pl.Series(takes_first), second)
     if spec.kind != "number" or values.n_unique() <= _FEW_VALUES:
         return picked
     low, high = (one.to_numpy().astype(np.float64) for one in (first, second))
-    share: Floats = rng.random(parents.shape[1])
+    share: Floats = rng.random(count)
     between = _between(low, high, share)
     known = values.drop_nulls()
     is_whole = bool((known == known.round()).all())

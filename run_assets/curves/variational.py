@@ -338,7 +338,7 @@ def _descend(
         optimizer, settings.learning_rate, total_steps=steps
     )
     losses_of = torch.vmap(
-        partial(_loss, network, settings), in_dims=(0, 0, _Draw(0, 0, None))
+        partial(_loss, network, settings), in_dims=(0, 0, _Draw._make((0, 0, None)))
     )
     for step, chosen in enumerate(_batches(rows, batch, per_epoch, settings)):
         warmth = settings.beta * min(1.0, step / (_WARM_UP * steps))
@@ -365,7 +365,7 @@ def _batches(
             for count in rows
         ]
         epoch = torch.stack([order[: batch * per_epoch] for order in orders])
-        yield from epoch.split(batch, dim=1)
+        yield from torch.split(epoch, batch, dim=1)
 
 
 def _loss(

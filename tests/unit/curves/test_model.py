@@ -183,7 +183,7 @@ def test_running_runs_are_forecast_from_where_they_are(fitted: Fitted) -> None:
     rows = predictions(running, told, 0.9)
     seen = rows.filter("is_observed")
     assert rows.height == 16 * 40
-    assert (seen["predicted"] - seen["value"]).abs().max() < 1e-9
+    assert (seen["predicted"] - seen["value"]).abs().to_numpy().max() < 1e-9
     assert (rows["predicted_low"] <= rows["predicted_high"]).all()
     ends = outlooks(fitted.model, running, table(), told)
     assert ends["observed_fraction"].to_list() == [0.0] + [0.5] * 15
