@@ -31,9 +31,9 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/family_wise_error.py
 	$(BIN)/python benchmarks/sweeps.py
-	$(BIN)/python benchmarks/curves.py
 	$(BIN)/python benchmarks/trends.py
 	$(BIN)/python benchmarks/diagnosis.py
+	$(BIN)/python benchmarks/curves.py $(if $(PPO),--ppo $(PPO))
 
 docs: .venv/.installed-dev
 	$(BIN)/python docs/build_tables.py

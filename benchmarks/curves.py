@@ -1,9 +1,10 @@
 """Predicting training curves: our model beside every rival, in one run.
 
 Each rival gets what the stack gets: the same encoded features and scaled rewards, its
-own out-of-fold residuals, and intervals calibrated from them in the same way. So what
-differs is the model. Splits are fixed by their number; differences are bootstrapped
-over test runs, paired.
+own out-of-fold residuals, and conformal intervals from them. Only the stack shapes its
+intervals by similar forecasts, which is a part of it; a row shows ExtraTrees with that,
+too. Splits are fixed by their number; differences are bootstrapped over test runs,
+paired.
 
 ``--ppo FILE`` is google/brax' ``brax_ppo_10_million_steps.tar.gz`` (or the JSON in it):
 1,440 real PPO runs. The grid worlds are trained here, once, into ``benchmarks/data``.
@@ -70,6 +71,7 @@ from run_assets.curves.settings import Curves, Feature, Model  # noqa: E402
 
 DATA = ROOT / "benchmarks" / "data"
 STACK = "stack (ours)"
+SHAPED = "ExtraTrees, our shapes"
 HELD_OUT = 0.25
 WORLDS, AGENTS = 80, 12
 SMALL = 100
@@ -236,23 +238,24 @@ def main() -> None:
     size = (24, 6) if options.quick else (WORLDS, AGENTS)
     print_missing()
     if options.ppo is not None:
-        ppo, settings = ppo_table(options.ppo), ppo_settings()
-        contests = contests_of(ppo, settings, random_splits(ppo, splits))
-        compare(f"PPO (brax): {len(ppo)} runs, configurations held out", contests)
-        prefixes("PPO (brax): the first part of each run is known", contests)
-        small = contests_of(ppo, settings, small_splits(ppo, splits))
-        compare(f"PPO (brax): {SMALL} training runs", small)
-        parts = environment_splits(ppo, 5)[: min(splits, 2)]
-        compare(
-            "PPO (brax): one of 5 environments held out",
-            contests_of(ppo, settings, parts),
-        )
+        compare_ppo(ppo_table(options.ppo), ppo_settings(), splits)
     worlds, settings = world_table(*size), world_settings()
     contests = contests_of(worlds, settings, environment_splits(worlds, 4)[:splits])
     compare(f"grid worlds: {len(worlds)} runs, environments held out", contests)
     finished_runs(contests)
     prefixes("grid worlds, environments held out: the first part is known", contests)
     cost()
+
+
+def compare_ppo(ppo: CurveTable, settings: Curves, splits: int) -> None:
+    contests = contests_of(ppo, settings, random_splits(ppo, splits))
+    compare(f"PPO (brax): {len(ppo)} runs, configurations held out", contests)
+    prefixes("PPO (brax): the first part of each run is known", contests)
+    small = contests_of(ppo, settings, small_splits(ppo, splits))
+    compare(f"PPO (brax): {SMALL} training runs", small)
+    parts = environment_splits(ppo, 5)[: min(splits, 2)]
+    new = contests_of(ppo, settings, parts)
+    compare("PPO (brax): one of 5 environments held out", new)
 
 
 def print_missing() -> None:
@@ -321,14 +324,23 @@ def contest(table: CurveTable, settings: Curves, kept: Any, held: Any) -> Contes
         table.rows(kept), settings.model_copy(update={"model": model}), RIVALS
     )
     models = {name: part_of(fitted, (name,)) for name in names}
+    models[SHAPED] = part_of(fitted, ("extra_trees",), is_shaped=True)
     models[STACK] = part_of(fitted, Model().members)
     targets = fitted.model.examples(table.rows(kept)).targets
     reference = np.asarray(np.nanmean(filled(targets), axis=0))
     return Contest(models, table.rows(held), reference)
 
 
-def part_of(fitted: Fitted, names: Sequence[str]) -> CurveModel:
-    """The model that these members alone would have made."""
+def part_of(
+    fitted: Fitted, names: Sequence[str], *, is_shaped: bool = False
+) -> CurveModel:
+    """The model that these members alone would have made.
+
+    Args:
+        fitted: With all members.
+        names: Those that count.
+        is_shaped: Also give a single member the stack's shaped intervals.
+    """
     is_whole = len(names) > 1
 
     def learned(kind: str) -> Any:
@@ -339,7 +351,10 @@ def part_of(fitted: Fitted, names: Sequence[str]) -> CurveModel:
         part = Trial(own, trial.folds, trial.names, trial.targets)
         by_environment = kind == NEW
         return learn_situation(
-            part, by_environment=by_environment, has_prefixes=is_whole
+            part,
+            by_environment=by_environment,
+            has_prefixes=is_whole,
+            is_shaped=is_whole or is_shaped,
         )
 
     members = {name: fitted.model.members[name] for name in names}
@@ -405,7 +420,7 @@ def print_table(
     ours = np.concatenate(per_run[STACK])
     for name, values in rows.items():
         means = np.mean(values, axis=0)
-        shown = STACK if name == STACK else RIVALS[name].title
+        shown = RIVALS[name].title if name in RIVALS else name
         line = f"{shown:<24}{means[0]:>8.4f}{means[1]:>8.3f}{means[2]:>8.3f}"
         line += f"{means[3]:>8.3f}{means[4]:>8.3f}{means[5]:>8.2f}"
         if name != STACK:
@@ -414,7 +429,7 @@ def print_table(
     rivals = {
         name: np.mean(values, axis=0)[0]
         for name, values in rows.items()
-        if name != STACK and name not in NOT_RIVALS
+        if name in RIVALS and name not in NOT_RIVALS
     }
     best = min(rivals, key=lambda name: rivals[name])
     gain = 1 - np.mean(rows[STACK], axis=0)[0] / rivals[best]

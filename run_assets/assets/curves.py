@@ -28,7 +28,7 @@ from run_assets.curves.dataset import (
     has_curve,
 )
 from run_assets.curves.evaluation import evaluation
-from run_assets.curves.examples import CurveTable
+from run_assets.curves.examples import Bools, CurveTable, Floats
 from run_assets.curves.features import BUDGET, run_features
 from run_assets.curves.model import CurveModel, available_members, fit_curve_model
 from run_assets.curves.settings import Curves
@@ -153,7 +153,7 @@ class _Use(NamedTuple):
 
     model: CurveModel
     ended: CurveTable
-    has_curve: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    has_curve: Bools
     runs: pl.DataFrame
     features: pl.DataFrame
     curves: pl.DataFrame
@@ -179,7 +179,7 @@ def _use(
             lambda build: _used(lab.lab, build, compute),
         )
 
-    return use
+    return use  # type: ignore[no-any-return]  # the decorator is untyped
 
 
 def _running(use: _Use) -> CurveTable:
@@ -311,9 +311,7 @@ def learning_tables(lab: Lab, settings: Curves) -> tuple[CurveTable, CurveTable]
     )
 
 
-def planned_budgets(
-    table: CurveTable, told: pl.DataFrame
-) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def planned_budgets(table: CurveTable, told: pl.DataFrame) -> Floats:
     """Planned budget of each run, shape ``(runs,)``."""
     known = told.filter(role=BUDGET).select("run_path", "value_double")
     asked = pl.DataFrame({"run_path": table.run_paths.tolist()})

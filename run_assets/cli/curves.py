@@ -85,10 +85,17 @@ def predict(
 @app.command("watch", epilog=EVERYWHERE)
 def watch(context: typer.Context, *, output_format: FormatOption = "table") -> None:
     """Show how running runs will end, and whether they beat the best."""
+    import polars as pl
+
     given = session(context)
     lab = given.lab()
     _need_model(lab)
     rows = _table(lab, "curves.outlooks")
+    if given.project is not None:
+        project = pl.col("run_path").str.split("/").list.slice(0, 2).list.join("/")
+        name = given.project if "/" in given.project else None
+        short = pl.col("run_path").str.split("/").list.get(1)
+        rows = rows.filter(project == name if name else short == given.project)
     _note_empty(given, rows, "no run is running; `run-assets refresh` looks again")
     order = ["probability_improvement", "run_path"]
     write(
@@ -112,6 +119,7 @@ def suggest(
     from run_assets.cli.curve_questions import suggested
 
     given = session(context)
+    given.ignore_project()
     lab = given.lab()
     model = _need_model(lab)
     if count is None and max_budget is None:

@@ -113,4 +113,4 @@ def _standing(curves: Floats, moved: Floats, prior: Floats, last: int) -> Floats
 
 def _squared_distances(these: Floats, those: Floats) -> Floats:
     squares = (these**2).sum(1)[:, None] + (those**2).sum(1) - 2 * these @ those.T
-    return np.maximum(squares, 0)
+    return np.asarray(np.maximum(squares, 0))

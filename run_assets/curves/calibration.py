@@ -82,10 +82,11 @@ def calibrate(
     if by_environment:
         _, members, sizes = np.unique(names, return_inverse=True, return_counts=True)
         weights, groups = 1 / sizes[members], len(sizes)
-        labels, factors = (), np.zeros(0)
+        labels: tuple[str, ...] = ()
+        factors: Floats = np.zeros(0)
     else:
         labels, factors = _factors(standardized, names)
-        known = dict(zip(labels, factors, strict=True))
+        known = dict(zip(labels, factors.tolist(), strict=True))
         own = np.array([[known.get(name, 1.0)] for name in names.tolist()])
         standardized = standardized / own
         weights, groups = np.ones(len(names)), len(names)
@@ -114,7 +115,7 @@ def weighted_quantiles(values: Floats, weights: Floats, groups: int) -> Floats:
     flat, mass = flat[order], mass[order]
     reached = np.cumsum(mass) - mass / 2
     inside = np.clip((2 * LEVELS - 1) * (groups + 1) / groups, -1, 1)
-    return np.interp((1 + inside) / 2, reached / mass.sum(), flat)
+    return np.asarray(np.interp((1 + inside) / 2, reached / mass.sum(), flat))
 
 
 def _factors(standardized: Floats, names: Names) -> tuple[tuple[str, ...], Floats]:
@@ -134,4 +135,4 @@ def _factors(standardized: Floats, names: Names) -> tuple[tuple[str, ...], Float
 
 def _reach(standardized: Floats) -> Floats:
     sizes = np.abs(standardized[np.isfinite(standardized)])
-    return np.maximum(np.quantile(sizes, _FACTOR_LEVELS), 1e-6)
+    return np.asarray(np.maximum(np.quantile(sizes, _FACTOR_LEVELS), 1e-6))

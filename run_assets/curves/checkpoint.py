@@ -15,6 +15,7 @@ from run_assets.curves.environments import EnvironmentEffects
 from run_assets.curves.members import MEMBERS, MemberKind
 from run_assets.curves.model import CurveModel, Situation
 from run_assets.curves.settings import Curves
+from run_assets.curves.shapes import Shapes
 from run_assets.curves.stack import Stack
 from run_assets.curves.targets import TargetScale
 from run_assets.errors import ContractError
@@ -137,15 +138,19 @@ def _model(
 def _situation_state(one: Situation, name: str, arrays: Arrays) -> dict[str, Any]:
     if one.conditioning is not None:
         arrays.update(_prefixed(f"{name}.conditioning", one.conditioning.state()[0]))
+    if one.shapes is not None:
+        arrays.update(_prefixed(f"{name}.shapes", one.shapes.state()))
     return {"stack": one.stack.state(), "calibration": one.calibration.state()}
 
 
 def _situation(told: dict[str, Any], name: str, arrays: Arrays) -> Situation:
     conditioning = _own(f"{name}.conditioning", arrays)
+    shapes = _own(f"{name}.shapes", arrays)
     return Situation(
         Stack.from_state(told["stack"]),
         Calibration.from_state(told["calibration"]),
         Conditioning.from_state(conditioning) if conditioning else None,
+        Shapes.from_state(shapes) if shapes else None,
     )
 
 

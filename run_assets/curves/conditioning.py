@@ -68,7 +68,7 @@ class Blend:
         def between(table: Floats) -> Floats:
             row = (1 - share) * table[low] + share * table[low + 1]
             weights = rest.reshape(-1, *[1] * (row.ndim - 1))
-            return (1 - weights) * row[near] + weights * row[near + 1]
+            return np.asarray((1 - weights) * row[near] + weights * row[near + 1])
 
         return Blend(*map(between, (self.trust, self.variances, self.quantiles)))
 
@@ -311,7 +311,8 @@ def _nearest(horizon: Floats, distance: float) -> Ints:
     close = np.flatnonzero(gaps <= np.abs(horizon[:, None] - _DISTANCES).min(axis=1))
     found = close if close.size else np.array([int(gaps.argmin())])
     few = np.linspace(0, len(found) - 1, min(len(found), _MOST_TAIL_POINTS))
-    return found[np.unique(few.round().astype(int))]
+    chosen: Ints = found[np.unique(few.round().astype(int))]
+    return chosen
 
 
 def _trust(truth: Floats, mean: Floats, held: Floats) -> float:

@@ -7,7 +7,7 @@ values upward. A run is never stretched to its planned end.
 import numpy as np
 import polars as pl
 
-from run_assets.curves.examples import CurveTable, Floats
+from run_assets.curves.examples import Bools, CurveTable, Floats, Names
 from run_assets.curves.features import (
     BUDGET,
     NAME,
@@ -123,9 +123,7 @@ def ended_runs(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(pl.col("run_state") != RUNNING)
 
 
-def has_curve(
-    table: CurveTable, settings: Curves
-) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def has_curve(table: CurveTable, settings: Curves) -> Bools:
     """Runs with enough points to learn from; the others failed at once."""
     enough = np.isfinite(table.curves).sum(axis=1) >= settings.min_points
     return np.asarray(enough)
@@ -133,7 +131,7 @@ def has_curve(
 
 def _labels(
     chosen: pl.DataFrame, features: pl.DataFrame, role: str, otherwise: str
-) -> "np.ndarray[tuple[int], np.dtype[np.str_]]":
+) -> Names:
     labels = label_of(features, role, otherwise)
     joined = chosen.join(labels, "run_path", how="left", maintain_order="left")
     texts = joined["label"].fill_null(otherwise).to_list()

@@ -3,8 +3,7 @@
 import numpy as np
 import polars as pl
 
-from run_assets.curves.examples import CurveTable, Floats
-from run_assets.curves.finals import final_mean
+from run_assets.curves.examples import Bools, CurveTable, Floats
 from run_assets.curves.model import TASK, CurveModel, environment_features
 from run_assets.curves.scores import final_value, spearman
 
@@ -16,7 +15,7 @@ _NO_PROGRESS = 0.05
 def environment_difficulty(
     model: CurveModel,
     ended: CurveTable,
-    has_curve: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    has_curve: Bools,
     seed: int,
 ) -> pl.DataFrame:
     """Each environment by what the same agents are expected to reach in it.
@@ -167,18 +166,17 @@ def _expected(
 ) -> tuple[Floats, Floats]:
     """Mean predicted final of the agents in each place: reward, and scaled."""
     crossed = _crossed(model, places, agents)
-    prediction = model.predict(crossed)
+    curves = model.expected(crossed)
     shape = (len(places), len(agents))
-    finals = final_mean(prediction).reshape(shape).mean(axis=1)
+    finals = final_value(curves).reshape(shape).mean(axis=1)
     scaled = model.scale.scale(finals[:, None], places.tasks, is_clipped=False)
     return finals, scaled[:, 0]
 
 
 def _progress(model: CurveModel, places: CurveTable, agents: CurveTable) -> Floats:
     crossed = _crossed(model, places, agents)
-    mean = model.scale.scale(
-        model.predict(crossed).mean, crossed.tasks, is_clipped=False
-    )
+    curves = model.expected(crossed)
+    mean = model.scale.scale(curves, crossed.tasks, is_clipped=False)
     count = max(round(0.1 * mean.shape[1]), 1)
     rise = mean[:, -count:].mean(axis=1) - mean[:, :count].mean(axis=1)
     return np.asarray(rise.reshape(len(places), len(agents)).mean(axis=1))
@@ -211,7 +209,7 @@ def _crossed(model: CurveModel, places: CurveTable, agents: CurveTable) -> Curve
 
 
 def _scaled_finals(model: CurveModel, table: CurveTable) -> Floats:
-    finals = final_mean(model.predict(table))
+    finals = final_value(model.expected(table))
     scaled = model.scale.scale(finals[:, None], table.tasks, is_clipped=False)
     return np.asarray(scaled[:, 0])
 

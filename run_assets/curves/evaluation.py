@@ -107,8 +107,8 @@ def _of_trial(
     ours = held_out(trial, cuts, by_environment=is_new)
     for share, cut, found in zip(PREFIXES, cuts, ours, strict=True):
         last = _last_value(trial, cut)
-        for model, one in ((STACK, found), (LAST_VALUE, last)):
-            for row in _scores(trial, one, cut, confidence):
+        for model, told in ((STACK, found), (LAST_VALUE, last)):
+            for row in _scores(trial, told, cut, confidence):
                 yield _row((situation, share, model), None, confidence, row)
 
 

@@ -55,7 +55,7 @@ def scatter(residuals: Floats) -> Floats:
     known = np.isfinite(residuals)
     squares = np.where(known, residuals, 0.0) ** 2
     counts = np.maximum(known.sum(axis=0), 1)
-    return np.maximum(np.sqrt(squares.sum(axis=0) / counts), SMALLEST_SD)
+    return np.asarray(np.maximum(np.sqrt(squares.sum(axis=0) / counts), SMALLEST_SD))
 
 
 @dataclass(frozen=True)

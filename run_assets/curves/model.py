@@ -28,6 +28,7 @@ from run_assets.curves.folds import fold_numbers, splits, twin_labels
 from run_assets.curves.members import MEMBERS, Member, MemberKind
 from run_assets.curves.scores import LEVELS
 from run_assets.curves.settings import Curves, Feature
+from run_assets.curves.shapes import Shapes, fit_shapes
 from run_assets.curves.stack import Stack, fit_stack
 from run_assets.curves.targets import TargetScale, fit_target_scale
 from run_assets.errors import UsageError
@@ -78,6 +79,7 @@ class Situation:
     stack: Stack
     calibration: Calibration
     conditioning: Conditioning | None
+    shapes: Shapes | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Prediction:
         place = float(np.interp(level, LEVELS, np.arange(len(LEVELS))))
         low = min(int(place), len(LEVELS) - 2)
         share = place - low
-        return (1 - share) * self.quantiles[low] + share * self.quantiles[low + 1]
+        below, above = self.quantiles[low], self.quantiles[low + 1]
+        return np.asarray((1 - share) * below + share * above)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,15 @@ class CurveModel:
                 )
                 mean[mine], quantiles[:, mine] = forecast.mean, spread
         return Prediction(*self._in_rewards(mean, quantiles, table.tasks), is_new)
+
+    def expected(self, table: CurveTable) -> Floats:
+        """Mean curves by the configurations alone, shape ``(runs, points)``."""
+        examples = self.examples(table)
+        told = {name: one.predict(examples) for name, one in self.members.items()}
+        is_new = self.is_new(table)[:, None]
+        known = self.known.stack.combine(told).mean
+        new = (self.new or self.known).stack.combine(told).mean
+        return self.scale.unscale(np.where(is_new, new, known), table.tasks)
 
     def examples(self, table: CurveTable) -> Examples:
         """Encoded configurations and scaled curves."""
@@ -309,7 +321,11 @@ def quantile_forecast(
     """
     own = Forecast(prior.mean, prior.sd * situation.calibration.factor(names))
     levels = situation.calibration.at(prior.mean.shape[1])
-    quantiles = own.mean + levels[:, None] * own.sd
+    quantiles = (
+        own.mean + levels[:, None] * own.sd
+        if situation.shapes is None
+        else situation.shapes.quantiles(own)
+    )
     begun = np.isfinite(observed).any(axis=1)
     if not begun.any() or situation.conditioning is None:
         return own, quantiles
@@ -364,7 +380,11 @@ def _folds(examples: Examples, settings: Curves) -> dict[str, Ints]:
 
 
 def learn_situation(
-    trial: Trial, *, by_environment: bool, has_prefixes: bool = True
+    trial: Trial,
+    *,
+    by_environment: bool,
+    has_prefixes: bool = True,
+    is_shaped: bool = True,
 ) -> Situation:
     """Weights, intervals and what prefixes say, from forecasts of held-out runs.
 
@@ -372,15 +392,18 @@ def learn_situation(
         trial: The forecasts.
         by_environment: As in ``calibrate``.
         has_prefixes: Also learn to condition on the first points of curves.
+        is_shaped: Let forecasts that were alike shape the intervals.
     """
     stack = stack_of(trial, by_environment=by_environment)
     prior = stack.combine(trial.forecasts)
     standardized = (trial.targets - prior.mean) / prior.sd
     calibration = calibrate(standardized, trial.names, by_environment=by_environment)
-    if not has_prefixes:
-        return Situation(stack, calibration, None)
     own = Forecast(prior.mean, prior.sd * calibration.factor(trial.names))
-    return Situation(stack, calibration, fit_conditioning(own, trial.targets))
+    # For new environments the promise is by environment, which neighbours do not keep.
+    is_shaped = is_shaped and not by_environment
+    shapes = fit_shapes(own, trial.targets) if is_shaped else None
+    conditioning = fit_conditioning(own, trial.targets) if has_prefixes else None
+    return Situation(stack, calibration, conditioning, shapes)
 
 
 def stack_of(trial: Trial, *, by_environment: bool) -> Stack:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from run_assets.curves.examples import CurveTable, Floats, Ints
+from run_assets.curves.examples import Bools, CurveTable, Floats, Ints
 from run_assets.curves.finals import (
     best_finals,
     expected_improvement,
@@ -63,7 +63,7 @@ def suggestions(
     rng = np.random.default_rng(seed)
     names, first = np.unique(ended.environments, return_index=True)
     each = max(wanted.candidates // max(len(names), 1), _FEWEST_CANDIDATES)
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, at in zip(names.tolist(), first, strict=True):
         features, planned = _candidates(model, ended, budgets, each, wanted, rng)
         if not features.height:
@@ -127,12 +127,14 @@ def _child(
 ) -> pl.Series:
     """A value of one of two parents, or one between them where there are many."""
     first, second = (values[one] for one in parents)
-    takes_first = pl.Series(rng.random(parents.shape[1]) < 0.5)
-    picked = first.zip_with(takes_first, second)
+    count = int(parents.shape[1])
+    takes_first: Bools = rng.random(count) < 0.5
+    picked: pl.Series = first.zip_with(pl.Series(takes_first), second)
     if spec.kind != "number" or values.n_unique() <= _FEW_VALUES:
         return picked
     low, high = (one.to_numpy().astype(np.float64) for one in (first, second))
-    between = _between(low, high, rng.random(parents.shape[1]))
+    share: Floats = rng.random(count)
+    between = _between(low, high, share)
     known = values.drop_nulls()
     is_whole = bool((known == known.round()).all())
     mixed = np.round(between) if is_whole else between
@@ -202,7 +204,7 @@ def _support_distance(these: Floats, trained: Floats) -> Floats:
 
 def _distances(these: Floats, those: Floats) -> Floats:
     squares = (these**2).sum(1)[:, None] + (those**2).sum(1) - 2 * these @ those.T
-    return np.sqrt(np.maximum(squares, 0))
+    return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
 
 def _chosen(

@@ -281,7 +281,7 @@ class MetaAnalysisTrainer:
                 total = self._total(parts, warmth)
                 if optimizer is not None:
                     optimizer.zero_grad()
-                    total.backward()
+                    total.backward()  # type: ignore[no-untyped-call]
                     nn.utils.clip_grad_norm_(self.model.parameters(), _MOST_GRADIENT)
                     optimizer.step()
                 found = [float(one.detach()) for one in (total, *parts)]

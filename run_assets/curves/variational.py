@@ -190,7 +190,7 @@ class _Sample(NamedTuple):
         """Some rows of each network, shape ``(networks, batch)``."""
         network = torch.arange(len(rows))[:, None]
         chosen = (one[network, rows] for one in self[:4])
-        return _Sample(*chosen, *self[4:])
+        return self._replace(**dict(zip(self._fields[:4], chosen, strict=True)))
 
 
 class _Draw(NamedTuple):
@@ -274,7 +274,7 @@ def _trained(
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         networks = [Network(sizes).eval() for _ in range(sum(counts))]
-        weights, _ = torch.func.stack_module_state(networks)  # type: ignore[arg-type]
+        weights, _ = torch.func.stack_module_state(networks)
         rows = np.repeat([len(sample) for sample in samples], counts).tolist()
         stacked = _stacked(samples, parts, counts)
         _descend(weights, networks[0], stacked, rows, settings)
@@ -338,7 +338,7 @@ def _descend(
         optimizer, settings.learning_rate, total_steps=steps
     )
     losses_of = torch.vmap(
-        partial(_loss, network, settings), in_dims=(0, 0, _Draw(0, 0, None))
+        partial(_loss, network, settings), in_dims=(0, 0, _Draw._make((0, 0, None)))
     )
     for step, chosen in enumerate(_batches(rows, batch, per_epoch, settings)):
         warmth = settings.beta * min(1.0, step / (_WARM_UP * steps))
@@ -349,7 +349,7 @@ def _descend(
             torch.tensor(warmth),
         )
         optimizer.zero_grad()
-        losses_of(weights, sample.batch(chosen), draw).sum().backward()
+        losses_of(weights, sample.batch(chosen), draw).sum().backward()  # type: ignore[no-untyped-call]
         _clip(weights)
         optimizer.step()
         schedule.step()
@@ -365,7 +365,7 @@ def _batches(
             for count in rows
         ]
         epoch = torch.stack([order[: batch * per_epoch] for order in orders])
-        yield from epoch.split(batch, dim=1)
+        yield from torch.split(epoch, batch, dim=1)
 
 
 def _loss(

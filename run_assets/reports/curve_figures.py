@@ -288,7 +288,7 @@ def latent_way(content: CurveContent) -> Figure | None:
                 title="share of the way", format="%", orient="top", type="symbol"
             ),
         )
-        return (
+        drawn_lines: alt.TopLevelMixin = (
             chart_of(data)
             .mark_line(strokeWidth=2)
             .encode(
@@ -302,6 +302,7 @@ def latent_way(content: CurveContent) -> Figure | None:
             )
             .properties(width=variant.width - 90, height=240)
         )
+        return drawn_lines
 
     return _figure(
         "curve_interpolation",
