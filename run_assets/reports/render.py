@@ -4,8 +4,9 @@ Nothing is computed here: see ``verdicts`` and ``bands``.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import cache
+from itertools import product
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -25,44 +26,54 @@ from run_assets.reports.views import Name
 __all__ = ["render_html", "render_json", "render_markdown", "write_report"]
 
 MAX_HTML_BYTES = 1_000_000
-_MAX_FIGURE_BYTES = 850_000
+_FIGURE_BYTES = (850_000, 500_000, 200_000)
 _HTML_ROWS = (200, 60, 20, 5)
 
 
 def render_html(content: ReportContent, drawn: Mapping[str, Figure]) -> str:
     """One self-contained page: no script, no network, below ``MAX_HTML_BYTES``.
 
-    Long tables are cut and say so; plots beyond 850 kB are named instead of shown.
+    Long tables are cut and say so; plots that do not fit are named instead of shown.
 
     Args:
         content: What it says.
         drawn: Its plots, from ``figures(content)``.
     """
-    template = _environment().get_template("report.html.jinja")
-    shown = _within(drawn, _MAX_FIGURE_BYTES)
-    plots = [
-        [figure for figure in drawn.values() if figure.analysis == one.name]
-        for one in content.analyses
-    ]
     page = ""
-    for max_rows in _HTML_ROWS:
-        report = report_view(content, max_rows)
-        sections = zip(report.analyses, plots, strict=True)
-        page = template.render(
-            report=report,
-            sections=list(sections),
-            evaluations=[
-                (one, [plot for plot in drawn.values() if plot.analysis == one.name])
-                for one in report.evaluations
-            ],
-            findings=[one for one in drawn.values() if one.kind == "finding"],
-            curve_plots=[one for one in drawn.values() if one.analysis == SECTION],
-            shown=shown,
-            palette=palette,
-        )
+    for limit, max_rows in product(_FIGURE_BYTES, _HTML_ROWS):
+        page = _page(content, drawn, _within(drawn, limit), max_rows)
         if len(page.encode()) < MAX_HTML_BYTES:
             break
     return page
+
+
+def _page(
+    content: ReportContent,
+    drawn: Mapping[str, Figure],
+    shown: Set[str],
+    max_rows: int,
+) -> str:
+    """The page with some of the plots and tables of so many rows."""
+
+    def plots_of(name: str) -> list[Figure]:
+        return [one for one in drawn.values() if one.analysis == name]
+
+    report = report_view(content, max_rows)
+    names = [one.name for one in content.analyses]
+    sections = zip(report.analyses, map(plots_of, names), strict=True)
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            sections=list(sections),
+            evaluations=[(one, plots_of(one.name)) for one in report.evaluations],
+            findings=[one for one in drawn.values() if one.kind == "finding"],
+            curve_plots=plots_of(SECTION),
+            shown=shown,
+            palette=palette,
+        )
+    )
 
 
 def _within(drawn: Mapping[str, Figure], limit: int) -> set[str]:
