@@ -5,6 +5,8 @@ before a file is published, the comments in ``warehouse.duckdb`` and ``docs/tabl
 """
 
 from run_assets.contracts.columns import Column
+from run_assets.contracts.curves import CURVE_TABLES
+from run_assets.contracts.diagnostics import DIAGNOSTICS_TABLES
 from run_assets.contracts.evaluations import EVALUATION_TABLES
 from run_assets.contracts.table import Table
 from run_assets.contracts.table import declared as _table
@@ -31,18 +33,6 @@ _RUN = """
     source source_location is_deleted fetched_at
 """
 _NOTES = Column("VARCHAR", "What a reader must know about the number")
-
-_FINDING = {
-    "metric": Column("VARCHAR", "Metric that the finding is about; * is the whole run"),
-    "first_step": Column("BIGINT", "First step that the finding is about"),
-    "last_step": Column("BIGINT", "Last step that the finding is about"),
-    "statistic": Column("DOUBLE", "What was compared with the threshold"),
-    "threshold": Column("DOUBLE", "From where on the rule fires"),
-    "n_points": Column("BIGINT", "Values that it was computed from"),
-    "effect_size": Column("DOUBLE", "How large it is; the rule says in which unit"),
-    "ci_low": Column("DOUBLE", "Lower end of the effect's 95 % interval"),
-    "ci_high": Column("DOUBLE", "Upper end of the effect's 95 % interval"),
-}
 
 _ALL = (
     _table("raw.runs", "run, in its latest known state", "run_path", _RUN, "runs"),
@@ -300,231 +290,6 @@ _ALL = (
         },
     ),
     _table(
-        "diagnostics.reward_components",
-        "run and metric that is a reward, a success rate or of training",
-        "run_path metric",
-        """
-        run_path metric part prefix task direction n_points n_nonfinite mean median std
-        min max first last trend_ratio trend_change ci_low ci_high confidence verdict
-        step_25 step_50 step_75 step_90 weight contribution share notes
-        """,
-        "runs",
-        own_columns={
-            "direction": Column(
-                "VARCHAR", "Declared good direction: higher, lower or none"
-            ),
-            "prefix": Column("VARCHAR", "What stands before the last / of the metric"),
-            "task": Column("VARCHAR", "Task of a success rate"),
-            "ci_low": Column("DOUBLE", "Lower end of the interval of trend_change"),
-            "ci_high": Column("DOUBLE", "Upper end of the interval of trend_change"),
-            "notes": Column("VARCHAR", "Why a number is missing"),
-        },
-    ),
-    _table(
-        "diagnostics.findings",
-        "run, rule and metric: fired, clear or not testable",
-        "run_path rule_code metric",
-        """
-        run_path rule_code rule_name family outcome severity metric first_step last_step
-        statistic threshold n_points effect_size ci_low ci_high evidence_json hypothesis
-        suggestion reason
-        """,
-        "runs",
-        own_columns=_FINDING,
-    ),
-    _table(
-        "diagnostics.run_health",
-        "run: its worst finding and one sentence",
-        "run_path",
-        """
-        run_path run_state worst_severity n_errors n_warnings n_infos n_clear
-        n_not_testable sentence
-        """,
-        "runs",
-        own_columns={
-            "worst_severity": Column(
-                "VARCHAR", "Worst severity of what fired; null where nothing did"
-            ),
-            "n_errors": Column("BIGINT", "Findings of severity error"),
-            "n_warnings": Column("BIGINT", "Findings of severity warning"),
-            "n_infos": Column("BIGINT", "Findings of severity info"),
-            "n_clear": Column("BIGINT", "Tests that found nothing"),
-            "n_not_testable": Column("BIGINT", "Tests that could not be made"),
-            "sentence": Column("VARCHAR", "How the run is, in one sentence"),
-        },
-    ),
-    _table(
-        "diagnostics.scaling_fits",
-        "scope, metric, form of the law and its term",
-        "scope metric form term",
-        """
-        scope entity project metric form term exponent ci_low ci_high factor
-        offset_value aicc aicc_behind n_runs n_points decades allocation notes
-        """,
-        "single",
-        own_columns={
-            "scope": Column("VARCHAR", "run_path of a run, or entity/project of all"),
-            "form": Column(
-                "VARCHAR",
-                "power_law_with_offset, power_law or log_linear; best of them: "
-                "aicc_behind is 0",
-            ),
-            "term": Column("VARCHAR", "compute, parameters or tokens"),
-            "exponent": Column(
-                "DOUBLE",
-                "alpha in y = E + A x^-alpha; of log_linear the slope",
-            ),
-            "ci_low": Column("DOUBLE", "Lower end of the exponent's 95 % interval"),
-            "ci_high": Column("DOUBLE", "Upper end of the exponent's 95 % interval"),
-            "factor": Column("DOUBLE", "A; of log_linear the value at x = 1"),
-            "offset_value": Column("DOUBLE", "E, in the unit of the metric"),
-            "aicc": Column("DOUBLE", "Akaike's criterion for small samples"),
-            "aicc_behind": Column("DOUBLE", "How far behind the best form"),
-            "decades": Column("DOUBLE", "Decades that x spans"),
-            "allocation": Column(
-                "DOUBLE",
-                "Exponent of compute with which this term grows where compute is "
-                "spent best",
-            ),
-            "notes": Column("VARCHAR", "Why there is no fit"),
-        },
-    ),
-    _table(
-        "curves.features",
-        "run and feature of its configuration",
-        "run_path role feature",
-        "run_path feature role key value_double value_text is_default",
-        "runs",
-        own_columns={
-            "key": Column("VARCHAR", "Config key that was asked; null if computed")
-        },
-    ),
-    _table(
-        "curves.dataset",
-        "run and point of the grid of planned budget shares",
-        "run_path grid_point",
-        """
-        run_path grid_point budget_fraction value n_points is_observed is_diverged
-        """,
-        "runs",
-        own_columns={
-            "n_points": Column("BIGINT", "Finite values in the bin"),
-            "value": Column("DOUBLE", "Reward: mean of the bin, or interpolated"),
-        },
-    ),
-    _table(
-        "curves.evaluation",
-        "situation, share observed, model and environment",
-        "situation observed_fraction model environment",
-        """
-        situation observed_fraction model environment n_runs r_squared
-        mean_absolute_error crps rank_correlation coverage_rate interval_width
-        confidence weight
-        """,
-        "single",
-        own_columns={
-            "environment": Column("VARCHAR", "Name of the environment; * is all"),
-            "n_runs": Column("BIGINT", "Held-out runs"),
-            "confidence": Column("DOUBLE", "Confidence of the intervals"),
-            "weight": Column("DOUBLE", "Weight of the member in the stack, at least 0"),
-        },
-    ),
-    _table(
-        "curves.importances",
-        "feature",
-        "role feature",
-        "role feature importance direction_correlation",
-        "single",
-    ),
-    _table(
-        "curves.difficulty",
-        "environment",
-        "environment",
-        """
-        environment task n_runs failure_rate observed_final predicted_final difficulty
-        rank driver driver_effect
-        """,
-        "single",
-        own_columns={
-            "n_runs": Column("BIGINT", "Ended runs"),
-            "rank": Column("DOUBLE", "Rank of the difficulty, 1 is the easiest"),
-        },
-    ),
-    _table(
-        "curves.curriculum",
-        "environment, in the order in which to train on them",
-        "position",
-        "position environment task difficulty learning_progress",
-        "single",
-    ),
-    _table(
-        "curves.suggestions",
-        "configuration worth trying next",
-        "environment position",
-        """
-        environment position task config_json planned_budget predicted_final
-        predicted_low predicted_high best_so_far expected_improvement
-        probability_improvement support_distance
-        """,
-        "single",
-        own_columns={
-            "config_json": Column(
-                "VARCHAR", "Agent features of the configuration as JSON, by config key"
-            ),
-            "position": Column("BIGINT", "Place in the environment's list, from 1"),
-        },
-    ),
-    _table(
-        "curves.latents",
-        "environment or agent, and latent dimension",
-        "role item dimension",
-        "role item dimension value",
-        "single",
-        own_columns={"value": Column("DOUBLE", "Coordinate: mean of the latent")},
-    ),
-    _table(
-        "curves.latent_correlations",
-        "latent dimension and feature",
-        "role dimension feature",
-        "role dimension feature correlation",
-        "single",
-    ),
-    _table(
-        "curves.latent_paths",
-        "place on the way between two items, and point of the grid",
-        "role item other_item path_share grid_point",
-        "role item other_item path_share grid_point budget_fraction predicted",
-        "single",
-    ),
-    _table(
-        "curves.predictions",
-        "running run and point of the grid",
-        "run_path grid_point",
-        """
-        run_path grid_point budget_fraction is_observed value predicted predicted_low
-        predicted_high confidence
-        """,
-        "single",
-        own_columns={
-            "value": Column("DOUBLE", "Reward so far; null beyond"),
-            "confidence": Column("DOUBLE", "Confidence of the intervals"),
-            "is_observed": Column("BOOLEAN", "The run has come here already"),
-        },
-    ),
-    _table(
-        "curves.outlooks",
-        "running run: how it will end",
-        "run_path",
-        """
-        run_path environment task is_new_environment observed_fraction predicted_final
-        predicted_low predicted_high confidence best_so_far probability_improvement
-        """,
-        "single",
-        own_columns={
-            "confidence": Column("DOUBLE", "Confidence of the intervals"),
-        },
-    ),
-    _table(
         "published.warehouse",
         "build of this DuckDB file",
         "input_digest",
@@ -537,7 +302,8 @@ _PLACES = {name: place for place, name in enumerate(SCHEMAS)}
 TABLES: dict[str, Table] = {
     table.name: table
     for table in sorted(
-        (*_ALL, *EVALUATION_TABLES), key=lambda one: _PLACES[one.schema]
+        (*_ALL, *EVALUATION_TABLES, *DIAGNOSTICS_TABLES, *CURVE_TABLES),
+        key=lambda one: _PLACES[one.schema],
     )
 }
 
