@@ -148,10 +148,21 @@ def _requested(lab: Lab) -> dg.RunRequest | dg.SkipReason:
         return dg.SkipReason(str(error))
     plan.asked.close()
     if not plan.is_empty or not is_built(lab):
-        return dg.RunRequest()
+        return dg.RunRequest(asset_selection=_asked_for(lab))
     since = (read_stamp(lab) or {}).get("refreshed_at")
     write_stamp(lab, now, is_whole=True)
     return dg.SkipReason(f"Nothing has changed since {since}.")
+
+
+def _asked_for(lab: Lab) -> list[dg.AssetKey] | None:
+    """What a refresh builds; where nothing was evaluated, that costs nothing."""
+    from run_assets.assets.evaluations import EVALUATION_KEYS, has_evaluations
+    from run_assets.definitions import build_definitions
+
+    if has_evaluations(lab):
+        return None
+    layer = build_definitions(lab).resolve_job_def(REFRESH).asset_layer
+    return sorted(layer.selected_asset_keys - EVALUATION_KEYS)
 
 
 def run_config(selection: Selection) -> dict[str, Any]:
@@ -185,19 +196,16 @@ def run_in_process(lab: Lab, selection: Selection, job_name: str = REFRESH) -> s
         RunAssetsError: One of its classes, where every failed step ended with it.
         KeyboardInterrupt: Somebody interrupted a step.
     """
-    from run_assets.assets.evaluations import EVALUATION_KEYS, has_evaluations
+    from run_assets.assets.evaluations import has_evaluations
     from run_assets.definitions import build_definitions
 
     definitions = build_definitions(lab)
     job = definitions.resolve_job_def(job_name)
-    config = run_config(selection)
-    chosen = None
-    if job_name != REFRESH:
-        config = {}
-    elif has_evaluations(lab):
-        config["ops"] = {**config.get("ops", {}), **evaluation_config(selection)}
-    else:  # nothing there costs nothing
-        chosen = sorted(job.asset_layer.selected_asset_keys - EVALUATION_KEYS)
+    config, chosen = {}, None
+    if job_name == REFRESH:
+        config, chosen = run_config(selection), _asked_for(lab)
+        if has_evaluations(lab):
+            config["ops"] = {**config.get("ops", {}), **evaluation_config(selection)}
     with recorded(lab.config.root) as instance:
         result = job.execute_in_process(
             instance=instance,

@@ -36,8 +36,8 @@ def ratio_of_sums(
     >>> ratio = ratio_of_sums(
     ...     np.array([10.0, 20.0, 30.0]), np.array([1.0, 2.0, 3.0]), confidence=0.95
     ... )
-    >>> ratio.estimate, ratio.low, ratio.high
-    (10.0, 10.0, 10.0)
+    >>> ratio.estimate, ratio.note
+    (10.0, 'no interval: too few to divide by')
     """
     if not under.sum():
         return Ratio(None, None, None, "no estimate: nothing to divide by")

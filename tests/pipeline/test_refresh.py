@@ -233,6 +233,9 @@ def test_an_edited_model_rebuilds_its_table_and_what_reads_it(
         "stats.sample_efficiency",
         "stats.rank_stability",
         "stats.optimality_gaps",
+        "diagnostics.findings",
+        "diagnostics.run_health",
+        "diagnostics.scaling_fits",
     }
 
 

@@ -131,17 +131,17 @@ def test_a_table_outside_of_the_runs_folder_is_not_read(inquire: Call) -> None:
 
 def test_metrics_take_every_word_up_to_the_next_option(inquire: Call) -> None:
     words = ("runs", "compare", "run-a", "run-b", "--metrics", "benchmark/loss")
-    answer = inquire(*words, "elo/challenger", "--level", "benchmark/loss=0.1", *JSON)
+    answer = inquire(*words, "benchmark/kl", "--level", "benchmark/loss=0.1", *JSON)
     found = document(answer.out)
     assert [(row["metric"], row["run_name"]) for row in found["rows"]] == [
         ("benchmark/loss", "run-a"),
         ("benchmark/loss", "run-b"),
-        ("elo/challenger", "run-a"),
-        ("elo/challenger", "run-b"),
+        ("benchmark/kl", "run-a"),
+        ("benchmark/kl", "run-b"),
     ]
     assert found["rows"][0]["best"] == pytest.approx(1 / 40 + 0.01)
     assert found["rows"][0]["steps_to_level"] == 11
-    assert "no best value of elo/challenger" in answer.err
+    assert "no best value of benchmark/kl" in answer.err
     keys = {one["key"] for one in found["config_differences"]}
     assert keys == {"env.size", "learning_rate", "seed"}
     assert found["differences"] == []
@@ -175,7 +175,7 @@ def test_runs_that_logged_nothing_are_compared_all_the_same(inquire: Call) -> No
         (["--direction", "benchmark/loss=up"], "METRIC=lower or METRIC=higher"),
         (["--direction", "los=lower"], "no metric 'los' is compared"),
         (["--level", "benchmark/loss=low"], "METRIC=VALUE"),
-        (["--level", "elo/challenger=9"], "which direction is good"),
+        (["--level", "benchmark/kl=9"], "which direction is good"),
         (["--confidence", "1.5"], "confidence"),
         (["-m", "nothing"], "no run has a metric 'nothing'"),
     ],
