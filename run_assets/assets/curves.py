@@ -45,6 +45,10 @@ _FEATURE_INPUTS = ("raw.runs", "core.run_configs")
 _CURVE_INPUTS = ("core.metric_points", "curves.features")
 _MODEL_INPUTS = ("marts.runs", "curves.features", "curves.dataset")
 MODEL = key("curves.model")
+_NO_CURVES = (
+    "no curves are configured; add `curves: {metric: NAME}` to run_assets.yaml "
+    "(docs/curves.md)"
+)
 
 REFRESHED = (
     "curves.features",
@@ -70,6 +74,8 @@ TRAINED = (
 @dg.asset(**definition("curves.features", _KINDS, _FEATURE_INPUTS))
 def features(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per run and feature of its configuration, and what defaults stand for."""
+    if lab.lab.config.curves is None:
+        return _unasked("curves.features")
     found, settings = lab.lab, settings_of(lab.lab)
 
     def compute(build: Build) -> pl.DataFrame:
@@ -88,6 +94,8 @@ def features(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg
 @dg.asset(**definition("curves.dataset", _KINDS, _CURVE_INPUTS))
 def dataset(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per run and point of the grid of planned budget shares."""
+    if lab.lab.config.curves is None:
+        return _unasked("curves.dataset")
     found, settings = lab.lab, settings_of(lab.lab)
 
     def compute(build: Build) -> pl.DataFrame:
@@ -130,6 +138,9 @@ def dataset(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
 )
 def curve_model(lab: LabResource) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
     """Train and judge; not again where neither data nor settings nor code differ."""
+    if lab.lab.config.curves is None:
+        yield from map(_unasked, ("curves.model", "curves.evaluation"))
+        return
     found, settings = lab.lab, settings_of(lab.lab)
     wanted = training_digest(found)
     about = checkpoint.about(found.curve_model)
@@ -146,6 +157,11 @@ def curve_model(lab: LabResource) -> Iterator[dg.MaterializeResult]:  # type: ig
         asset_key=key("curves.evaluation"),
         metadata=table_metadata(found, "curves.evaluation", _MODEL_INPUTS),
     )
+
+
+def _unasked(name: str) -> dg.MaterializeResult:  # type: ignore[type-arg]  # has no value
+    """Nothing, and why: whoever materializes all of a lab has asked for no curves."""
+    return dg.MaterializeResult(asset_key=key(name), metadata={"empty": _NO_CURVES})
 
 
 class _Use(NamedTuple):
@@ -173,6 +189,8 @@ def _use(
         description=description,
     )
     def use(lab: LabResource) -> dg.MaterializeResult:  # type: ignore[type-arg]  # has no value
+        if lab.lab.config.curves is None:
+            return _unasked(name)
         return built(
             lab.lab,
             _use_recipe(lab.lab, name),
@@ -272,11 +290,7 @@ def settings_of(lab: Lab) -> Curves:
         UsageError: It says nothing.
     """
     if lab.config.curves is None:
-        msg = (
-            "no curves are configured; add `curves: {metric: NAME}` to run_assets.yaml "
-            "(docs/curves.md)"
-        )
-        raise UsageError(msg)
+        raise UsageError(_NO_CURVES)
     return lab.config.curves
 
 
