@@ -318,4 +318,5 @@ def test_a_damaged_file_turns_a_check_red_and_the_run_stays_green(
     run = dagster.ended_run(dagster.launch_job())
     assert run.status == "SUCCESS"
     red = {name for name, ok in checked(dagster.home, run.run_id).items() if not ok}
-    assert red == {"raw/sync_state:readable"}
+    # What was lost is told of the file, and of the run.
+    assert red == {"raw/sync_state:readable", "diagnostics/findings:coverage"}
