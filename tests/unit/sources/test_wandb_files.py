@@ -161,15 +161,19 @@ def test_a_locked_folder_is_left_out_and_logged(
     assert "cannot be read" in caplog.text
 
 
-def test_ten_thousand_runs_are_found_in_seconds(tmp_path: Path) -> None:
+def test_ten_thousand_runs_are_found_in_a_second(tmp_path: Path) -> None:
     for i in range(10_000):
         folder = tmp_path / f"run-20260102_030405-{i:05}"
         folder.mkdir()
         (folder / f"run-{i:05}.wandb").touch()
-    began = time.process_time()
-    assert len(found(tmp_path)) == 10_000
-    # Measured at 0.25 s of CPU; a search in the square of their number takes minutes.
-    assert time.process_time() - began < 10
+    seconds = []
+    for _ in range(3):
+        began = time.thread_time()
+        assert len(found(tmp_path)) == 10_000
+        seconds.append(time.thread_time() - began)
+    # Measured at 0.25 s of CPU; the limit leaves room for a slower machine, and the
+    # best of three for what else it does.
+    assert min(seconds) < 1.5
 
 
 # Headers, fragments and copies.
