@@ -202,7 +202,16 @@ def _fetch(
     """Read batch by batch, so that a result too large is noticed in time."""
     import pyarrow as pa
 
-    reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+    with connection.sql(sql).to_arrow_reader(_BATCH_ROWS) as reader:
+        table = pa.Table.from_batches(_within(reader, size, max_rows), reader.schema)
+    frame = pl.from_arrow(table)
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+
+def _within(
+    reader: "pa.RecordBatchReader", size: int, max_rows: int | None
+) -> list["pa.RecordBatch"]:
+    """The batches of a result that keeps its limits."""
     _check_types(reader.schema)
     batches, rows, used = [], 0, 0
     for batch in reader:
@@ -218,9 +227,7 @@ def _fetch(
                 f"(after {rows:,} rows); aggregate or add a `limit`"
             )
             raise UsageError(msg)
-    table = pa.Table.from_batches(batches, reader.schema)
-    frame = pl.from_arrow(table)
-    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+    return batches
 
 
 def _check_types(schema: "pa.Schema") -> None:

@@ -387,6 +387,23 @@ def test_a_writing_connection_of_the_same_process_is_explained(lake: Lake) -> No
         query(lake, "from raw.runs")
 
 
+@pytest.mark.parametrize(
+    ("sql", "limits"),
+    [
+        ("from range(6)", {"max_rows": 5}),
+        ("select range from range(10_000_000)", {"memory_limit": "30MB"}),
+        ("select interval 1 day", {}),
+    ],
+)
+def test_a_refused_result_leaves_the_file_to_others(
+    lake: Lake, sql: str, limits: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        query(lake, sql, **limits)
+    duckdb.connect(str(warehouse_path(lake))).close()
+    assert refused.value.__traceback__, "it still holds what was open"
+
+
 def test_it_works_where_the_reader_may_not_write(lake: Lake) -> None:
     folder = lake.root.parent
     before = tree(lake)
