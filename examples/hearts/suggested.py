@@ -135,7 +135,8 @@ def draw(trained: list[Trained]) -> str:
     import altair as alt
 
     from run_assets.reports import palette
-    from run_assets.reports.drawing import WIDE, chart_of, drawn
+    from run_assets.reports.composing import chart_of, layered
+    from run_assets.reports.drawing import WIDE, drawn
 
     kinds = {"suggested": palette.GROUPS[1].light, "random": palette.GROUPS[0].light}
     rows = [
@@ -160,9 +161,9 @@ def draw(trained: list[Trained]) -> str:
         x=x, xOffset=offset, y=y, color=color
     )
     means = base.mark_tick(thickness=3, size=14).encode(
-        x=x, xOffset=offset, y="mean(reward):Q", color=color
+        x=x, xOffset=offset, y=alt.Y("mean(reward):Q"), color=color
     )
-    chart = alt.layer(dots, means).properties(width=WIDE.width - 80, height=260)
+    chart = layered(dots, means, width=WIDE.width - 80, height=260)
     title = "Final rewards of suggested and of random configurations"
     return drawn(lambda _: chart, WIDE, "suggested", title)
 

@@ -6,13 +6,14 @@ import altair as alt
 import polars as pl
 
 from run_assets.reports import palette
+from run_assets.reports.composing import Plot, chart_of, in_grid, layered, step
 from run_assets.reports.curve_content import (
     ALL,
     STACK,
     WITHOUT,
     CurveContent,
 )
-from run_assets.reports.drawing import WIDE, Chart, Variant, chart_of
+from run_assets.reports.drawing import WIDE, Chart, Variant
 from run_assets.reports.figure import Figure, finite
 from run_assets.reports.text import labels
 
@@ -39,14 +40,16 @@ def forecast_fans(content: CurveContent) -> Figure | None:
     label = labels([one.rpartition("/")[2] for one in paths], 40)
     chosen = rows.filter(pl.col("run_path").is_in(paths))
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         panels = [
-            _fan(chosen.filter(run_path=path), variant).properties(
-                title=label[path.rpartition("/")[2]]
+            _fan(
+                chosen.filter(run_path=path),
+                variant,
+                title=label[path.rpartition("/")[2]],
             )
             for path in paths
         ]
-        return alt.concat(*panels, columns=variant.columns, spacing=18)
+        return in_grid(panels, variant.columns)
 
     confidence = f"{content.settings.model.confidence:.0%}"
     return _figure(
@@ -58,7 +61,7 @@ def forecast_fans(content: CurveContent) -> Figure | None:
     )
 
 
-def _fan(rows: pl.DataFrame, variant: Variant) -> alt.LayerChart | alt.FacetChart:
+def _fan(rows: pl.DataFrame, variant: Variant, *, title: str) -> Plot:
     columns = ("budget_fraction", "value", "predicted", "predicted_low")
     data = [
         {key: finite(row[key]) for key in (*columns, "predicted_high")}
@@ -72,14 +75,16 @@ def _fan(rows: pl.DataFrame, variant: Variant) -> alt.LayerChart | alt.FacetChar
     )
     y = alt.Y("predicted_low:Q", axis=alt.Axis(title=None, tickCount=5))
     band = base.mark_area(opacity=0.25, color=_BLUE).encode(
-        x=x, y=y, y2="predicted_high:Q"
+        x=x, y=y, y2=alt.Y2("predicted_high:Q")
     )
-    line = base.mark_line(color=_BLUE, strokeWidth=2).encode(x=x, y="predicted:Q")
+    line = base.mark_line(color=_BLUE, strokeWidth=2).encode(
+        x=x, y=alt.Y("predicted:Q")
+    )
     dots = base.mark_point(filled=True, size=16, color=_ORANGE, opacity=1).encode(
-        x=x, y="value:Q"
+        x=x, y=alt.Y("value:Q")
     )
     width = variant.width // variant.columns - 70
-    return alt.layer(band, line, dots).properties(width=width, height=170)
+    return layered(band, line, dots, width=width, height=170, title=title)
 
 
 def calibration(content: CurveContent) -> Figure | None:
@@ -103,7 +108,7 @@ def calibration(content: CurveContent) -> Figure | None:
     ]
     promised = content.settings.model.confidence
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         points = chart_of(data).mark_point(size=70, filled=True, opacity=1)
         scale = alt.Scale(
             domain=content.situations,
@@ -124,8 +129,11 @@ def calibration(content: CurveContent) -> Figure | None:
         rule = chart_of([{"promised": promised}]).mark_rule(
             strokeDash=[5, 3], color=_GREY
         )
-        return alt.layer(rule.encode(x="promised:Q"), drawn_points).properties(
-            width=variant.width - 180, height=alt.Step(18)
+        return layered(
+            rule.encode(x=alt.X("promised:Q")),
+            drawn_points,
+            width=variant.width - 180,
+            height=step(18),
         )
 
     return _figure(
@@ -152,14 +160,12 @@ def ablation(content: CurveContent) -> Figure | None:
         for row in content.whole(situation).sort("crps", "model").to_dicts()
     ]
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         panels = [
-            _bars([row for row in data if row["situation"] == one], variant).properties(
-                title=one
-            )
+            _bars([row for row in data if row["situation"] == one], variant, title=one)
             for one in content.situations
         ]
-        return alt.vconcat(*panels, spacing=18)
+        return in_grid(panels, 1)
 
     return _figure(
         "curve_ablation",
@@ -176,9 +182,7 @@ def _kind(model: str) -> str:
     return "stack without one" if model.startswith(WITHOUT) else "member alone"
 
 
-def _bars(
-    data: list[dict[str, Any]], variant: Variant
-) -> alt.LayerChart | alt.FacetChart:
+def _bars(data: list[dict[str, Any]], variant: Variant, *, title: str) -> Plot:
     kinds = ["stack", "stack without one", "member alone"]
     base = chart_of(data)
     y = alt.Y("model:N", sort=[row["model"] for row in data], axis=alt.Axis(title=None))
@@ -191,11 +195,10 @@ def _bars(
         x=alt.X("crps:Q", axis=alt.Axis(title="CRPS", tickCount=5)), y=y, color=color
     )
     text = base.mark_text(align="left", dx=4).encode(
-        x="crps:Q", y=y, text=alt.Text("crps:Q", format=".3f")
+        x=alt.X("crps:Q"), y=y, text=alt.Text("crps:Q", format=".3f")
     )
-    return alt.layer(bars, text).properties(
-        width=variant.width - 260 if variant is WIDE else 150, height=alt.Step(18)
-    )
+    width = variant.width - 260 if variant is WIDE else 150
+    return layered(bars, text, width=width, height=step(18), title=title)
 
 
 def latent_map(content: CurveContent) -> Figure | None:
@@ -227,7 +230,7 @@ def latent_map(content: CurveContent) -> Figure | None:
         for row in told.head(_MOST_PLACES).to_dicts()
     ]
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         base = chart_of(data)
         x = alt.X("x:Q", axis=alt.Axis(title=_meaning(content, first), tickCount=5))
         y = alt.Y("y:Q", axis=alt.Axis(title=_meaning(content, second), tickCount=5))
@@ -240,10 +243,10 @@ def latent_map(content: CurveContent) -> Figure | None:
             size=90, filled=True, opacity=1, stroke=_GREY, strokeWidth=0.5
         ).encode(x=x, y=y, color=color)
         names = base.mark_text(align="left", dx=8, fontSize=variant.font - 3).encode(
-            x=x, y=y, text="label:N"
+            x=x, y=y, text=alt.Text("label:N")
         )
         shown = (points, names) if len(data) <= _MOST_ENVIRONMENTS else (points,)
-        return alt.layer(*shown).properties(width=variant.width - 110, height=360)
+        return layered(*shown, width=variant.width - 110, height=360)
 
     return _figure(
         "curve_latents",
@@ -280,7 +283,7 @@ def latent_way(content: CurveContent) -> Figure | None:
         for row in rows.select(columns).iter_rows(named=True)
     ]
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         color = alt.Color(
             "path_share:Q",
             scale=alt.Scale(range=[_BLUE, _PURPLE, _ORANGE]),
@@ -288,7 +291,7 @@ def latent_way(content: CurveContent) -> Figure | None:
                 title="share of the way", format="%", orient="top", type="symbol"
             ),
         )
-        drawn_lines: alt.TopLevelMixin = (
+        lines = (
             chart_of(data)
             .mark_line(strokeWidth=2)
             .encode(
@@ -298,11 +301,10 @@ def latent_way(content: CurveContent) -> Figure | None:
                 ),
                 y=alt.Y("predicted:Q", axis=alt.Axis(title=None, tickCount=5)),
                 color=color,
-                detail="path_share:N",
+                detail=alt.Detail("path_share:N"),
             )
-            .properties(width=variant.width - 90, height=240)
         )
-        return drawn_lines
+        return layered(lines, width=variant.width - 90, height=240)
 
     return _figure(
         "curve_interpolation",

@@ -3,8 +3,9 @@
 import altair as alt
 
 from run_assets.reports import palette
+from run_assets.reports.composing import Plot, chart_of, layered, step
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import NARROW, Variant, chart_of
+from run_assets.reports.drawing import NARROW, Variant
 from run_assets.reports.figure import MAX_ROWS, Figure, figure
 from run_assets.reports.interval_rows import interval_rows
 from run_assets.reports.text import decimals, labels, p_statement, signed
@@ -24,7 +25,7 @@ def comparisons(analysis: AnalysisContent) -> Figure | None:
         return None
     shown = found[:MAX_ROWS]
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         return _rows(shown, variant)
 
     left_out = len(found) - len(shown)
@@ -41,7 +42,7 @@ def comparisons(analysis: AnalysisContent) -> Figure | None:
     )
 
 
-def _rows(found: list[Pair], variant: Variant) -> alt.LayerChart | alt.FacetChart:
+def _rows(found: list[Pair], variant: Variant) -> Plot:
     limit = variant.label_limit if variant is NARROW else 24
     names = labels(sorted({n for one in found for n in (one.group, one.other)}), limit)
     places = decimals([one.difference for one in found])
@@ -56,9 +57,7 @@ def _rows(found: list[Pair], variant: Variant) -> alt.LayerChart | alt.FacetChar
     shown = interval_rows(rows, order, x, color=alt.Color("color:N", scale=None))
     longest = max(len(one) for one in order)
     width = max(variant.width - 14 - round(0.56 * variant.font * longest) - 40, 120)
-    return alt.layer(zero.encode(x="at:Q"), shown).properties(
-        height=alt.Step(46), width=width
-    )
+    return layered(zero.encode(x=alt.X("at:Q")), shown, height=step(46), width=width)
 
 
 def _row(one: Pair, names: dict[str, str], places: int) -> dict[str, object]:

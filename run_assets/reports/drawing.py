@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import cycle, islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import altair as alt
@@ -14,6 +14,7 @@ from altair.utils.schemapi import debug_mode
 
 from run_assets.errors import ContractError
 from run_assets.reports import palette
+from run_assets.reports.composing import Plot
 from run_assets.reports.text import labels
 
 _VEGA_LITE = "6.4"
@@ -39,7 +40,7 @@ WIDE = Variant("wide", 900, 13, 30, 2)
 NARROW = Variant("narrow", 350, 12, 14, 1)
 
 
-Chart = Callable[[Variant], alt.TopLevelMixin]
+Chart = Callable[[Variant], Plot]
 """Makes a chart for a page."""
 
 
@@ -86,27 +87,6 @@ class Groups:
         return alt.Shape("group:N", scale=self._scale(palette.SHAPES), legend=None)
 
 
-def chart_of(rows: list[dict[str, Any]]) -> alt.Chart:
-    """A chart that carries its data.
-
-    As a text, because altair copies a list with every layer, value by value.
-    """
-    return alt.Chart(
-        alt.InlineData(json.dumps(rows), format=alt.JsonDataFormat(type="json"))
-    )
-
-
-def side_by_side(
-    panels: Sequence[alt.LayerChart | alt.FacetChart], columns: int
-) -> alt.ConcatChart:
-    """Panels in rows of ``columns``, with one legend for all."""
-    grid = alt.ConcatChart(concat=list(panels), columns=columns, spacing=18)
-    return cast(
-        "alt.ConcatChart",
-        grid.resolve_scale(color="shared", strokeDash="shared"),
-    )
-
-
 def drawn(chart: Chart, variant: Variant, name: str, title: str) -> str:
     """A chart as SVG.
 
@@ -121,8 +101,7 @@ def drawn(chart: Chart, variant: Variant, name: str, title: str) -> str:
     """
     # Checking each part against the schema of Vega-Lite takes longer than drawing.
     with debug_mode(arg=False):
-        specification = chart(variant).to_dict(validate=False)
-    specification["config"] = _config(variant)
+        specification = {**chart(variant), "config": _config(variant)}
     return tidy_svg(_as_svg(json.dumps(specification)), name, title)
 
 

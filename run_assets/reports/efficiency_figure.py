@@ -3,8 +3,9 @@
 import altair as alt
 import polars as pl
 
+from run_assets.reports.composing import Plot, chart_of, layered
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import Groups, Variant, chart_of
+from run_assets.reports.drawing import Groups, Variant
 from run_assets.reports.figure import MAX_GROUPS, Figure, figure
 from run_assets.reports.text import axis_name, shown
 from run_assets.reports.verdicts import group_order
@@ -27,12 +28,11 @@ def sample_efficiency(analysis: AnalysisContent) -> Figure | None:
     axes = analysis.curves["x_metric"].drop_nulls()
     x_title = axis_name(str(axes[0])) if axes.len() else "step"
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         style = Groups(groups, variant)
         metric = shown(analysis.config.score.metric, 30)
-        return _lines(kept, style, (x_title, metric)).properties(
-            width=variant.width - 70, height=260
-        )
+        lines = _lines(kept, style, (x_title, metric))
+        return {**lines, "width": variant.width - 70, "height": 260}
 
     name = STATISTICS.get(statistic, statistic)
     confidence = f"{analysis.config.interval.confidence:.0%}"
@@ -47,9 +47,7 @@ def sample_efficiency(analysis: AnalysisContent) -> Figure | None:
     )
 
 
-def _lines(
-    points: pl.DataFrame, style: Groups, titles: tuple[str, str]
-) -> alt.LayerChart | alt.FacetChart:
+def _lines(points: pl.DataFrame, style: Groups, titles: tuple[str, str]) -> Plot:
     labelled = points.sort("group_name", "grid_x").select(
         pl.col("group_name").replace_strict(style.label).alias("group"),
         "grid_x",
@@ -70,9 +68,9 @@ def _lines(
     )
     color = style.color(legend=True)
     band = base.mark_area(opacity=0.16, line=False).encode(
-        x=x, y=alt.Y("ci_low:Q"), y2="ci_high:Q", color=color
+        x=x, y=alt.Y("ci_low:Q"), y2=alt.Y2("ci_high:Q"), color=color
     )
     line = base.mark_line(strokeWidth=2.2).encode(
         x=x, y=y, color=color, strokeDash=style.dash()
     )
-    return alt.layer(band, line)
+    return layered(band, line)

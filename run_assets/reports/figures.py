@@ -11,6 +11,13 @@ import altair as alt
 import polars as pl
 
 from run_assets.reports.bands import curve_bands
+from run_assets.reports.composing import (
+    Plot,
+    chart_of,
+    in_grid,
+    layered,
+    with_one_legend,
+)
 from run_assets.reports.content import AnalysisContent, Estimate, ReportContent
 from run_assets.reports.curve_figures import curve_figures
 from run_assets.reports.difference_figure import comparisons
@@ -18,8 +25,6 @@ from run_assets.reports.drawing import (
     NARROW,
     Groups,
     Variant,
-    chart_of,
-    side_by_side,
 )
 from run_assets.reports.efficiency_figure import sample_efficiency
 from run_assets.reports.evaluation_figures import evaluation_figures
@@ -85,18 +90,18 @@ def interval_plot(analysis: AnalysisContent) -> Figure | None:
     if not statistics or not groups:
         return None
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         style = Groups(groups, variant)
         room = variant.width - style.label_width
         width = room // len(statistics) - 22 if variant.columns > 1 else room
         panels = [
             _interval_panel(
                 analysis, one, style, width, has_labels=at == 0 or variant is NARROW
-            ).properties(width=width)
+            )
             for at, one in enumerate(statistics)
         ]
-        together = alt.hconcat if variant.columns > 1 else alt.vconcat
-        return together(*panels, spacing=22)
+        columns = len(panels) if variant.columns > 1 else 1
+        return {**in_grid(panels, columns), "spacing": 22}
 
     confidence = f"{analysis.config.interval.confidence:.0%}"
     return figure(
@@ -116,7 +121,7 @@ def _interval_panel(
     width: int,
     *,
     has_labels: bool,
-) -> alt.LayerChart | alt.FacetChart:
+) -> Plot:
     rows = [one for one in ranked(analysis, statistic) if one.group in style.names]
     places = decimals([one.value for one in rows])
     x = alt.X(
@@ -124,15 +129,16 @@ def _interval_panel(
         scale=alt.Scale(domain=_extent(analysis, statistic), zero=False, padding=18),
         axis=alt.Axis(title=_score_title(analysis, width // 6), tickCount=5),
     )
-    drawn = interval_rows(
+    return interval_rows(
         [_interval_row(one, style, places) for one in rows],
         style.domain,
         x,
         color=style.color(legend=False),
         shape=style.shape(),
         has_labels=has_labels,
+        width=width,
+        title=STATISTIC_NAMES.get(statistic, shown(statistic, 30)),
     )
-    return drawn.properties(title=STATISTIC_NAMES.get(statistic, shown(statistic, 30)))
 
 
 def _extent(analysis: AnalysisContent, statistic: str) -> list[float]:
@@ -179,7 +185,7 @@ def learning_curves(analysis: AnalysisContent, metric: str) -> Figure | None:
     groups = [*known, *sorted(present - set(known))][:MAX_GROUPS]
     bands = bands.filter(pl.col("group_name").is_in(groups))
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         return _curve_panels(bands, Groups(groups, variant), metric, variant)
 
     left_out = len(present) - len(groups)
@@ -211,7 +217,7 @@ def _drawn_bands(analysis: AnalysisContent, metric: str) -> pl.DataFrame:
 
 def _curve_panels(
     bands: pl.DataFrame, style: Groups, metric: str, variant: Variant
-) -> alt.TopLevelMixin:
+) -> Plot:
     tasks = bands["task"].unique().sort().to_list()
     columns = min(variant.columns, len(tasks))
     task_labels = labels([one for one in tasks if one is not None], 40)
@@ -226,14 +232,13 @@ def _curve_panels(
                 has_y_title=at % columns == 0,
                 has_x_title=at >= len(tasks) - columns,
             ),
-        ).properties(
             width=width,
             height=170 if len(tasks) > 1 else 260,
             title=task_labels.get(task, ""),
         )
         for at, task in enumerate(tasks)
     ]
-    return side_by_side(panels, columns)
+    return with_one_legend(panels, columns)
 
 
 def _axes(
@@ -263,8 +268,8 @@ def _axes(
 
 
 def _curve_panel(
-    bands: pl.DataFrame, style: Groups, axes: tuple[alt.X, alt.Y]
-) -> alt.LayerChart | alt.FacetChart:
+    bands: pl.DataFrame, style: Groups, axes: tuple[alt.X, alt.Y], **about: Any
+) -> Plot:
     x, y = axes
     columns = ["grid_x", "center", "low", "high"]
     labelled = bands.select(
@@ -273,12 +278,12 @@ def _curve_panel(
     base = chart_of(labelled.to_dicts())
     color = style.color(legend=True)
     band = base.mark_area(opacity=0.16, line=False).encode(
-        x=x, y=alt.Y("low:Q"), y2="high:Q", color=color
+        x=x, y=alt.Y("low:Q"), y2=alt.Y2("high:Q"), color=color
     )
     line = base.mark_line(strokeWidth=2.2).encode(
         x=x, y=y, color=color, strokeDash=style.dash()
     )
-    return alt.layer(band, line)
+    return layered(band, line, **about)
 
 
 # --- performance profile ----------------------------------------------------------
@@ -295,16 +300,20 @@ def performance_profile(analysis: AnalysisContent) -> Figure | None:
     if drawn.is_empty():
         return None
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         style = Groups(groups, variant)
         columns = min(variant.columns, len(kinds))
         panels = [
-            _profile_panel(drawn.filter(pl.col("kind").eq_missing(pl.lit(kind))), style)
-            .properties(width=variant.width // columns - 62, height=250)
-            .properties(title=shown(kind, 30) if len(kinds) > 1 else "")
+            _profile_panel(
+                drawn.filter(pl.col("kind").eq_missing(pl.lit(kind))),
+                style,
+                width=variant.width // columns - 62,
+                height=250,
+                title=shown(kind, 30) if len(kinds) > 1 else "",
+            )
             for kind in kinds
         ]
-        return side_by_side(panels, columns)
+        return with_one_legend(panels, columns)
 
     return figure(
         analysis,
@@ -317,9 +326,7 @@ def performance_profile(analysis: AnalysisContent) -> Figure | None:
     )
 
 
-def _profile_panel(
-    profiles: pl.DataFrame, style: Groups
-) -> alt.LayerChart | alt.FacetChart:
+def _profile_panel(profiles: pl.DataFrame, style: Groups, **about: Any) -> Plot:
     labelled = profiles.sort("group_name", "threshold").select(
         pl.col("group_name").replace_strict(style.label).alias("group"),
         "threshold",
@@ -340,12 +347,12 @@ def _profile_panel(
     )
     color = style.color(legend=True)
     band = base.mark_area(opacity=0.16, interpolate="step-after").encode(
-        x=x, y=alt.Y("ci_low:Q"), y2="ci_high:Q", color=color
+        x=x, y=alt.Y("ci_low:Q"), y2=alt.Y2("ci_high:Q"), color=color
     )
     line = base.mark_line(strokeWidth=2.2, interpolate="step-after").encode(
         x=x, y=y, color=color, strokeDash=style.dash()
     )
-    return alt.layer(band, line)
+    return layered(band, line, **about)
 
 
 PLOTS: Mapping[str, Callable[[AnalysisContent], Figure | None]] = {

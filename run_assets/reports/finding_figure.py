@@ -8,8 +8,9 @@ import polars as pl
 
 from run_assets.diagnostics.registry import rules
 from run_assets.reports import palette
+from run_assets.reports.composing import Plot, chart_of, layered
 from run_assets.reports.diagnosis_content import Diagnosis, drawn_findings
-from run_assets.reports.drawing import Variant, chart_of
+from run_assets.reports.drawing import Variant
 from run_assets.reports.figure import Figure
 from run_assets.reports.text import shown, slug
 
@@ -58,9 +59,7 @@ def _scale(values: pl.Series) -> alt.Scale:
     return alt.Scale(type="log") if is_steep else alt.Scale(zero=False)
 
 
-def _chart(
-    row: dict[str, Any], points: pl.DataFrame, variant: Variant
-) -> alt.LayerChart:
+def _chart(row: dict[str, Any], points: pl.DataFrame, variant: Variant) -> Plot:
     steps = points["step"]
     low, high = int(cast(int, steps.min())), int(cast(int, steps.max()))
     high = max(high, row["last_step"], low + 1)
@@ -81,11 +80,11 @@ def _chart(
         scale=_scale(points["value"]),
         axis=alt.Axis(format="~g", tickCount=4),
     )
-    layers = alt.layer(
-        region.encode(x=alt.X("first:Q", scale=domain, title="step"), x2="last:Q"),
+    return layered(
+        region.encode(
+            x=alt.X("first:Q", scale=domain, title="step"), x2=alt.X2("last:Q")
+        ),
         line.encode(x=axis, y=values),
-    )
-    return cast(
-        "alt.LayerChart",
-        layers.properties(width=variant.width - 90, height=_HEIGHT),
+        width=variant.width - 90,
+        height=_HEIGHT,
     )

@@ -5,8 +5,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from run_assets.reports.composing import Plot, in_grid, with_one_legend
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import NARROW, Groups, Variant, side_by_side
+from run_assets.reports.drawing import NARROW, Groups, Variant
 from run_assets.reports.figure import MAX_ROWS, MAX_TASKS, Figure, figure, finite
 from run_assets.reports.interval_rows import interval_rows
 from run_assets.reports.text import decimals, labels, number
@@ -40,7 +41,7 @@ def optimality_gaps(analysis: AnalysisContent) -> Figure | None:
     shown = [ALL_TASKS, *(tasks if 1 < len(tasks) <= MAX_TASKS else [])]
     unit = "share of the optimum" if has_rate else "in the unit of the score"
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         return _panels(rows, shown, Groups(groups, variant), variant, unit)
 
     confidence = f"{analysis.config.interval.confidence:.0%}"
@@ -56,7 +57,7 @@ def optimality_gaps(analysis: AnalysisContent) -> Figure | None:
 
 def _panels(
     rows: pl.DataFrame, tasks: list[str], style: Groups, variant: Variant, unit: str
-) -> alt.TopLevelMixin:
+) -> Plot:
     columns = min(variant.columns, len(tasks))
     names = labels([one for one in tasks if one != ALL_TASKS], 40)
     ends = rows.select(pl.max_horizontal("value", "high").max()).item()
@@ -67,20 +68,17 @@ def _panels(
             style,
             alt.X("value:Q", scale=scale, axis=alt.Axis(title=unit, tickCount=5)),
             has_labels=at % columns == 0,
-        ).properties(
             width=(variant.width - style.label_width) // columns - 30,
             title=names.get(task, "all tasks"),
         )
         for at, task in enumerate(tasks)
     ]
     if variant is NARROW or columns == 1:
-        return alt.vconcat(*panels, spacing=18)
-    return side_by_side(panels, columns)
+        return in_grid(panels, 1)
+    return with_one_legend(panels, columns)
 
 
-def _panel(
-    rows: pl.DataFrame, style: Groups, x: alt.X, *, has_labels: bool
-) -> alt.LayerChart | alt.FacetChart:
+def _panel(rows: pl.DataFrame, style: Groups, x: alt.X, **about: Any) -> Plot:
     places = decimals(rows["value"])
     return interval_rows(
         [_row(row, style, places) for row in rows.iter_rows(named=True)],
@@ -88,7 +86,7 @@ def _panel(
         x,
         color=style.color(legend=False),
         shape=style.shape(),
-        has_labels=has_labels,
+        **about,
     )
 
 

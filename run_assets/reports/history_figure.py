@@ -1,10 +1,13 @@
 """How scores move over the calendar: does the lab get better?"""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
+from run_assets.reports.composing import Plot, chart_of, layered, with_one_legend
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import Groups, Variant, chart_of, side_by_side
+from run_assets.reports.drawing import Groups, Variant
 from run_assets.reports.figure import MAX_GROUPS, MAX_TASKS, Figure, figure
 from run_assets.reports.text import labels, shown
 from run_assets.reports.verdicts import group_order
@@ -34,7 +37,7 @@ def scores_over_time(analysis: AnalysisContent) -> Figure | None:
         "created_at", "run_path"
     )
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         titles = (shown(analysis.config.score.metric, 30), _PERIODS[period][1])
         return _panels(kept, Groups(groups, variant), variant, titles)
 
@@ -65,7 +68,7 @@ def _period(instants: pl.Series) -> str | None:
 
 def _panels(
     scores: pl.DataFrame, style: Groups, variant: Variant, titles: tuple[str, str]
-) -> alt.TopLevelMixin:
+) -> Plot:
     tasks = scores["task"].unique().sort().to_list()
     columns = min(variant.columns, len(tasks))
     names = labels([one for one in tasks if one is not None], 40)
@@ -75,19 +78,18 @@ def _panels(
             scores.filter(pl.col("task").eq_missing(pl.lit(task, pl.String))),
             style,
             (metric if at % columns == 0 else None, form),
-        ).properties(
             width=variant.width // columns - 62,
             height=170 if len(tasks) > 1 else 260,
             title=names.get(task, ""),
         )
         for at, task in enumerate(tasks)
     ]
-    return side_by_side(panels, columns)
+    return with_one_legend(panels, columns)
 
 
 def _panel(
-    scores: pl.DataFrame, style: Groups, titles: tuple[str | None, str]
-) -> alt.LayerChart | alt.FacetChart:
+    scores: pl.DataFrame, style: Groups, titles: tuple[str | None, str], **about: Any
+) -> Plot:
     label = pl.col("group_name").replace_strict(style.label).alias("group")
     points = scores.tail(MAX_RUNS).select(label, at=_instant("created_at"), y="score")
     medians = (
@@ -109,9 +111,10 @@ def _panel(
     color = style.color(legend=True)
     dots = chart_of(points.to_dicts()).mark_circle(size=34, opacity=0.45)
     line = chart_of(medians.to_dicts()).mark_line(strokeWidth=2.2)
-    return alt.layer(
+    return layered(
         line.encode(x=x, y=y, color=color, strokeDash=style.dash()),
         dots.encode(x=x, y=y, color=color),
+        **about,
     )
 
 

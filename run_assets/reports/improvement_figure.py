@@ -6,8 +6,9 @@ import altair as alt
 import polars as pl
 
 from run_assets.reports import palette
+from run_assets.reports.composing import Plot, chart_of, layered, step
 from run_assets.reports.content import AnalysisContent
-from run_assets.reports.drawing import NARROW, Variant, chart_of
+from run_assets.reports.drawing import NARROW, Variant
 from run_assets.reports.figure import MAX_GROUPS, Figure, figure, finite
 from run_assets.reports.text import labels
 from run_assets.reports.verdicts import group_order
@@ -24,7 +25,7 @@ def probability_of_improvement(analysis: AnalysisContent) -> Figure | None:
     groups = [one for one in group_order(analysis) if one in present][:MAX_GROUPS]
     kept = rows.filter(pl.col("group_x").is_in(groups), pl.col("group_y").is_in(groups))
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         return _matrix(kept, groups, variant)
 
     left_out = len(present) - len(groups)
@@ -41,9 +42,7 @@ def probability_of_improvement(analysis: AnalysisContent) -> Figure | None:
     )
 
 
-def _matrix(
-    rows: pl.DataFrame, groups: list[str], variant: Variant
-) -> alt.LayerChart | alt.FacetChart:
+def _matrix(rows: pl.DataFrame, groups: list[str], variant: Variant) -> Plot:
     short = labels(groups, variant.label_limit)
     order = [short[one] for one in groups]
     cells = [_cell(row, short) for row in rows.iter_rows(named=True)]
@@ -65,11 +64,11 @@ def _matrix(
         color=alt.Color("color:N", scale=None),
         opacity=alt.Opacity("strength:Q", scale=None),
     )
-    middle = base.mark_text(fontWeight=600, dy=-7).encode(text="text:N")
+    middle = base.mark_text(fontWeight=600, dy=-7).encode(text=alt.Text("text:N"))
     size = variant.font - (3 if variant is NARROW else 1)
-    ends = base.mark_text(fontSize=size, dy=9).encode(text="ends:N")
+    ends = base.mark_text(fontSize=size, dy=9).encode(text=alt.Text("ends:N"))
     width = variant.width - 150
-    return alt.layer(square, middle, ends).properties(width=width, height=alt.Step(48))
+    return layered(square, middle, ends, width=width, height=step(48))
 
 
 def _cell(row: dict[str, Any], short: dict[str, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from run_assets.reports.drawing import chart_of
+from run_assets.reports.composing import Plot, chart_of, layered, step
 
 
 def interval_rows(
@@ -16,7 +16,8 @@ def interval_rows(
     color: alt.Color,
     shape: alt.Shape | None = None,
     has_labels: bool = True,
-) -> alt.LayerChart | alt.FacetChart:
+    **about: Any,
+) -> Plot:
     """Points with intervals, one below the other.
 
     Args:
@@ -27,6 +28,7 @@ def interval_rows(
         color: Of point and bar.
         shape: Of the point; a disc without.
         has_labels: Whether the names are written at the left.
+        about: Such as ``width`` and ``title``.
     """
     base = chart_of([dict(row) for row in rows])
     y = alt.Y(
@@ -38,11 +40,13 @@ def interval_rows(
         ),
     )
     bar = base.mark_rule(strokeWidth=7, opacity=0.35, strokeCap="butt").encode(
-        x=alt.X("low:Q"), x2="high:Q", y=y, color=color
+        x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y, color=color
     )
     shaped = {} if shape is None else {"shape": shape}
     point = base.mark_point(size=95, filled=True, opacity=1).encode(
         x=x, y=y, color=color, **shaped
     )
-    value = base.mark_text(dy=-15, fontWeight=600).encode(x=x, y=y, text="text:N")
-    return alt.layer(bar, point, value).properties(height=alt.Step(46))
+    value = base.mark_text(dy=-15, fontWeight=600).encode(
+        x=x, y=y, text=alt.Text("text:N")
+    )
+    return layered(bar, point, value, height=step(46), **about)

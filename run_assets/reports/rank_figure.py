@@ -5,6 +5,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from run_assets.reports.composing import Plot
 from run_assets.reports.content import AnalysisContent
 from run_assets.reports.drawing import Groups, Variant
 from run_assets.reports.figure import MAX_ROWS, Figure, figure
@@ -21,10 +22,10 @@ def rank_stability(analysis: AnalysisContent) -> Figure | None:
     groups = [one for one in group_order(analysis) if one in present][:MAX_ROWS]
     rows = ranks.filter(pl.col("group_name").is_in(groups))
 
-    def chart(variant: Variant) -> alt.TopLevelMixin:
+    def chart(variant: Variant) -> Plot:
         style = Groups(groups, variant)
         width = variant.width - style.label_width - 40
-        return _rows(rows, style, len(present)).properties(width=width)
+        return {**_rows(rows, style, len(present)), "width": width}
 
     confidence = f"{analysis.config.interval.confidence:.0%}"
     left_out = len(present) - len(groups)
@@ -40,9 +41,7 @@ def rank_stability(analysis: AnalysisContent) -> Figure | None:
     )
 
 
-def _rows(
-    ranks: pl.DataFrame, style: Groups, n_groups: int
-) -> alt.LayerChart | alt.FacetChart:
+def _rows(ranks: pl.DataFrame, style: Groups, n_groups: int) -> Plot:
     x = alt.X(
         "value:Q",
         scale=alt.Scale(domain=[1, n_groups], padding=24),

@@ -15,9 +15,9 @@ from run_assets.reports.evaluation_content import (
 from run_assets.reports.evaluation_figures import (
     EVALUATION_PLOTS,
     evaluation_figures,
-    task_heatmap,
 )
 from run_assets.reports.evaluation_files import evaluation_files
+from run_assets.reports.evaluation_tasks import task_heatmap
 from run_assets.reports.evaluation_views import evaluation_view
 from run_assets.stats.evaluation_answers import evaluation_rows
 from run_assets.store.lake import empty
