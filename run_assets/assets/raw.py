@@ -92,6 +92,7 @@ def run_partitions(config: Config) -> dg.MultiPartitionsDefinition:
 
 def raw_runs(config: Config) -> dg.AssetsDefinition:
     """The asset that writes all raw tables of run sources."""
+    partitions = run_partitions(config)  # one for all: it remembers its keys
     specs = [
         dg.AssetSpec(
             key(name),
@@ -99,7 +100,7 @@ def raw_runs(config: Config) -> dg.AssetsDefinition:
             group_name="raw",
             kinds={"wandb", "parquet"},
             owners=OWNERS,
-            partitions_def=run_partitions(config),
+            partitions_def=partitions,
             metadata={"dagster/column_schema": column_schema(table(name))},
         )
         for name in PARTITIONED
