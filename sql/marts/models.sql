@@ -6,41 +6,13 @@ scoped as (
 
     -- each sweep by itself, and all trials together
     select
-        '*' as sweep_id,
-        sweep_id as sweep,
-        source,
-        model,
-        task,
-        trial,
-        trial_status,
-        is_success,
-        reward,
-        n_steps,
-        total_tokens,
-        cost,
-        duration_seconds,
-        started_at,
-        ended_at,
-        is_stopped_early
+        '*' as scope,
+        *
     from core.trials
     union all
     select
-        sweep_id,
-        sweep_id as sweep,
-        source,
-        model,
-        task,
-        trial,
-        trial_status,
-        is_success,
-        reward,
-        n_steps,
-        total_tokens,
-        cost,
-        duration_seconds,
-        started_at,
-        ended_at,
-        is_stopped_early
+        sweep_id as scope,
+        *
     from core.trials
     where sweep_id <> ''
 
@@ -49,22 +21,22 @@ scoped as (
 totals as (
 
     select
-        sweep_id,
+        scope as sweep_id,
         model,
-        list(reward order by source, sweep, model, task, trial)
+        list(reward order by source, sweep_id, model, task, trial)
         filter (where reward is not null and is_success is not null) as rewards,
         avg(n_steps) filter (where is_success is not null) as mean_steps,
         avg(total_tokens) filter (where is_success is not null) as mean_tokens,
-        list(cost order by source, sweep, model, task, trial)
+        list(cost order by source, sweep_id, model, task, trial)
         filter (where cost is not null) as costs,
-        list(duration_seconds order by source, sweep, model, task, trial)
+        list(duration_seconds order by source, sweep_id, model, task, trial)
         filter (where duration_seconds is not null and is_success is not null)
             as durations,
         cast(sum(total_tokens) as bigint) as total_tokens,
         min(started_at) as first_started_at,
         max(ended_at) as last_ended_at
     from scoped
-    group by sweep_id, model
+    group by scope, model
 
 ),
 
