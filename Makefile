@@ -25,6 +25,7 @@ dev: .venv/.installed
 bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/wandb_files.py
 	$(BIN)/python benchmarks/refresh.py
+	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/wandb_api.py
 	$(BIN)/python benchmarks/results_db.py
 	$(BIN)/python benchmarks/statistics.py

@@ -1,5 +1,6 @@
 """The refresh as a Dagster job, its schedule, and running it without a daemon."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -292,7 +293,11 @@ def dagster_instance(home: Path) -> dg.DagsterInstance:
     given = yaml.safe_load(text) or {}
     moved = {name: _anchored(section, home) for name, section in given.items()}
     moved["compute_logs"] = _NOTHING_CAPTURED
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=moved))
+    reference = InstanceRef.from_dir(str(home), overrides=moved)
+    # Two that make its databases at once would stand in each other's way.
+    with (home / "dagster.yaml").open(encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return dg.DagsterInstance.from_ref(reference)
 
 
 def _anchored(section: Any, home: Path) -> Any:

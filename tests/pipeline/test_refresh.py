@@ -2,16 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import dagster as dg
 import polars as pl
 import pytest
 import yaml
 
-from run_assets import jobs
 from run_assets.errors import NotFoundError, RunAssetsError
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
@@ -32,16 +29,6 @@ from tests.support.labs import (
     write_config,
     write_run,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def dagster_in_memory() -> Iterator[None]:
-    """A real instance without files: half the time; survival tests use the disk."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            jobs, "dagster_instance", lambda _: dg.DagsterInstance.ephemeral()
-        )
-        yield
 
 
 @pytest.fixture(scope="module")

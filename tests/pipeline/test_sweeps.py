@@ -44,6 +44,7 @@ def partitions(lab: Lab, name: str) -> set[str]:
         return instance.get_materialized_partitions(dg.AssetKey(["sweeps", name]))
 
 
+@pytest.mark.usefixtures("dagster_on_disk")
 def test_a_sweep_is_one_partition_of_each_asset_and_is_run_by_one_step(
     lab: Lab,
 ) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,3 +122,40 @@ def test_a_dagster_run_goes_on_when_the_lock_is_free(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0, told
     assert list(statuses(home).values()) == [dg.DagsterRunStatus.SUCCESS]
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from run_assets.jobs import dagster_instance
+print("ready", flush=True)
+sys.stdin.readline()
+for home in sorted(Path(sys.argv[1]).iterdir()):
+    with dagster_instance(home):
+        pass
+"""
+
+
+def test_several_may_make_the_records_of_a_lab_at_once(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"lab{number}").mkdir()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 0, told

@@ -38,7 +38,7 @@ FROM_GRAPH = {f"{DAYS[0]}|{MAZE}", f"{DAYS[1]}|{HALL}", f"{DAYS[1]}|{MAZE}"}
 """Not a box of days and projects, so no single range holds exactly these."""
 FROM_JOB = {f"{day}|{HALL}" for day in DAYS[2:]} | {f"{DAYS[3]}|{MAZE}"}
 
-CLI_REFRESHES = 10
+CLI_REFRESHES = 3
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,6 @@ def killed_at(
 
 MOMENTS = [
     ("UpsertBucket", 1),
-    ("PUT blobs", 1),
     ("CommitArtifact", 3),
     ("POST file_stream", 1),
 ]
