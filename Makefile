@@ -9,7 +9,7 @@ demo: .venv/.installed
 	$(SETTLED) $(BIN)/run-assets demo .
 
 test: .venv/.installed-dev
-	$(SETTLED) $(BIN)/pytest -n 2 --dist loadfile -q
+	$(SETTLED) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check $(CODE)

@@ -1,26 +1,19 @@
 """The refresh as a Dagster job, its schedule, and running it without a daemon."""
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from shutil import disk_usage
 from typing import Any
 
 import dagster as dg
-import yaml
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
-from dagster._core.instance.ref import InstanceRef
-from sqlalchemy.exc import SQLAlchemyError
 
 from run_assets import errors
 from run_assets.assets.results import keys
 from run_assets.config import Config
 from run_assets.lab import Lab
+from run_assets.records import recorded
 from run_assets.refresh import (
     RefreshFailedError,
     Selection,
@@ -30,7 +23,6 @@ from run_assets.refresh import (
     write_stamp,
 )
 from run_assets.resources import PID_TAG
-from run_assets.scaffold import ensure_dagster_files
 
 Job = UnresolvedAssetJobDefinition
 REFRESH = "refresh"
@@ -95,13 +87,6 @@ _UNDER_WAY = (
 
 # Dagster's log lines belong into its event log, not onto a terminal.
 _SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-# Capturing would redirect this process' stderr: progress and errors belong there.
-_NOTHING_CAPTURED = {
-    "module": "dagster.core.storage.noop_compute_log_manager",
-    "class": "NoOpComputeLogManager",
-}
 
 
 def nightly(config: Config) -> dg.ScheduleDefinition:
@@ -263,58 +248,6 @@ def _error_name(event: dg.DagsterEvent) -> str | None:
     error = event.step_failure_data.error
     cause = error.cause if error and error.cause else error
     return cause.cls_name if cause else None
-
-
-@contextmanager
-def recorded(home: Path) -> Iterator[dg.DagsterInstance]:
-    """The lab's Dagster; a disk that refuses its records is the disk's error."""
-    try:
-        with dagster_instance(home) as instance:
-            yield instance
-    except (SQLAlchemyError, OSError) as error:
-        free = disk_usage(home).free / 2**20
-        reason = str(error).partition("\n")[0]
-        msg = (
-            f"Dagster could not record the refresh below {home}: {reason}; "
-            f"{free:,.0f} MiB are free there. The published tables are untouched; "
-            "make room and refresh again"
-        )
-        raise errors.SourceError(msg) from error
-
-
-def dagster_instance(home: Path) -> dg.DagsterInstance:
-    """The Dagster of a lab, the same one that its UI and daemon use.
-
-    Dagster takes relative paths of ``dagster.yaml`` from the current folder; here they
-    are meant from the file's own.
-    """
-    ensure_dagster_files(home)
-    text = (home / "dagster.yaml").read_text(encoding="utf-8")
-    given = yaml.safe_load(text) or {}
-    moved = {name: _anchored(section, home) for name, section in given.items()}
-    moved["compute_logs"] = _NOTHING_CAPTURED
-    reference = InstanceRef.from_dir(str(home), overrides=moved)
-    # Two that make its databases at once would stand in each other's way.
-    with (home / "dagster.yaml").open(encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return dg.DagsterInstance.from_ref(reference)
-
-
-def _anchored(section: Any, home: Path) -> Any:
-    """The same settings with every ``base_dir`` absolute, and made."""
-    if not isinstance(section, dict):
-        return section
-    return {
-        name: str(_made(home / value))
-        if name == "base_dir" and isinstance(value, str)
-        else _anchored(value, home)
-        for name, value in section.items()
-    }
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from run_assets import jobs
+from run_assets import jobs, records
 from run_assets.lab import Lab
 
-_ON_DISK = jobs.dagster_instance
+_ON_DISK = records.dagster_instance
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,7 +20,7 @@ def dagster_in_memory() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            jobs, "dagster_instance", lambda _: dg.DagsterInstance.ephemeral()
+            records, "dagster_instance", lambda _: dg.DagsterInstance.ephemeral()
         )
         yield
 
@@ -28,7 +28,7 @@ def dagster_in_memory() -> Iterator[None]:
 @pytest.fixture
 def dagster_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refreshes of this test are recorded in the lab's folder."""
-    monkeypatch.setattr(jobs, "dagster_instance", _ON_DISK)
+    monkeypatch.setattr(records, "dagster_instance", _ON_DISK)
 
 
 @pytest.fixture

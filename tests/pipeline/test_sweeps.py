@@ -12,8 +12,9 @@ from run_assets.checks import terminal, undoubled
 from run_assets.config import FILE_NAME
 from run_assets.definitions import build_definitions
 from run_assets.errors import NotFoundError
-from run_assets.jobs import dagster_instance, record_sweep
+from run_assets.jobs import record_sweep
 from run_assets.lab import Lab
+from run_assets.records import dagster_instance
 from run_assets.resources import OpenLab
 from run_assets.sweeps import start_sweep
 from run_assets.sweeps.ledger import ledger_path, open_ledger

@@ -14,7 +14,7 @@ from time import sleep
 import dagster as dg
 import pytest
 
-from run_assets.jobs import dagster_instance
+from run_assets.records import dagster_instance
 from run_assets.store.lock import lake_lock
 from tests.support.dagster_home import (
     end_group,
@@ -127,7 +127,7 @@ def test_a_dagster_run_goes_on_when_the_lock_is_free(tmp_path: Path) -> None:
 OPEN = """
 import sys
 from pathlib import Path
-from run_assets.jobs import dagster_instance
+from run_assets.records import dagster_instance
 print("ready", flush=True)
 sys.stdin.readline()
 for home in sorted(Path(sys.argv[1]).iterdir()):

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from run_assets.ingest import PARTITIONED, read_state
-from run_assets.jobs import dagster_instance
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
+from run_assets.records import dagster_instance
 from run_assets.scaffold import ensure_dagster_files
 from tests.support.dagster_home import (
     ENDED,
