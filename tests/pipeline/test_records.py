@@ -47,8 +47,9 @@ def test_one_engine_is_made_for_each_database(
 
 def test_a_folder_that_refuses_is_the_disks_error(tmp_path: Path) -> None:
     make_lab(tmp_path, runs=0)
-    (tmp_path / "data").mkdir(exist_ok=True)
-    (tmp_path / "data" / "dagster").write_text("in the way")
+    folder = tmp_path / "data" / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "history").write_text("in the way")
     with (
         pytest.raises(SourceError, match=r"could not record .* make room"),
         recorded(tmp_path),
