@@ -3,9 +3,8 @@
 import fcntl
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
 from run_assets.publish.results import input_artifacts, publication
 from run_assets.refresh import refresh
+from tests.support.command_line import Answer, CommandLine
 from tests.support.labs import make_lab, write_config
 from tests.support.wandb_server import API_KEY, WandbServer, wandb_server
 from tests.support.wandb_server.client import sdk_client
 
-Done = subprocess.CompletedProcess[str]
+Command = Callable[..., Answer]
 ONLINE = {"wandb": {"mode": "online", "project": "metta-analysis"}}
 
 
@@ -49,46 +49,60 @@ def server(tmp_path: Path) -> Iterator[WandbServer]:
         assert not server.requests.unknown
 
 
-def command(lab: Lab, *words: str, **variables: str) -> Done:
-    foreign = ("WANDB_", "RUN_ASSETS_", "DAGSTER_", "DISABLE_", "ENABLE_", "XDG_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
-    home = lab.config.root.parent / "home"
-    home.mkdir(exist_ok=True)
-    return subprocess.run(
-        [sys.executable, "-m", "run_assets.cli", *words],
-        cwd=lab.config.root,
-        env={**kept, "HOME": str(home), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Run a command line in a lab, on a machine that knows no account."""
+    command_line = CommandLine(monkeypatch, capsys)
+
+    def called(lab: Lab, *words: str, **variables: str) -> Answer:
+        foreign = ("WANDB_", "RUN_ASSETS_", "DAGSTER_", "DISABLE_", "ENABLE_", "XDG_")
+        for name in [one for one in os.environ if one.startswith(foreign)]:
+            monkeypatch.delenv(name)
+        home = lab.config.root.parent / "home"
+        home.mkdir(exist_ok=True)
+        for name, value in {"HOME": str(home), **variables}.items():
+            monkeypatch.setenv(name, value)
+        return command_line(*words, folder=lab.config.root)
+
+    return called
 
 
-def online(lab: Lab, server: WandbServer, *words: str, **variables: str) -> Done:
-    settings = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": API_KEY, **variables}
-    return command(lab, "publish", "--mode", "online", *words, **settings)
+@pytest.fixture
+def online(command: Command, server: WandbServer) -> Command:
+    """Publish to the server."""
+    leading_there = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": API_KEY}
+
+    def called(lab: Lab, *words: str, **variables: str) -> Answer:
+        settings = {**leading_there, **variables}
+        return command(lab, "publish", "--mode", "online", *words, **settings)
+
+    return called
 
 
 def test_it_prints_the_address_and_then_that_nothing_has_changed(
-    lab: Lab, server: WandbServer
+    lab: Lab, server: WandbServer, online: Command
 ) -> None:
-    first = online(lab, server)
+    first = online(lab)
     (path,) = ["/".join(key) for key in server.store.runs]
-    assert (first.returncode, first.stdout) == (
+    assert (first.code, first.out) == (
         0,
         f"{server.url}/me/metta-analysis/runs/{path.rpartition('/')[2]}\n",
     )
-    assert f"published {path}" in first.stderr
-    assert "publishing online to your default entity/metta-analysis" in first.stderr
+    assert f"published {path}" in first.err
+    assert "publishing online to your default entity/metta-analysis" in first.err
 
-    again = online(lab, server)
-    assert (again.returncode, again.stdout) == (0, first.stdout)
-    assert "nothing has changed since the last publication" in again.stderr
+    again = online(lab)
+    assert (again.code, again.out) == (0, first.out)
+    assert "nothing has changed since the last publication" in again.err
     assert len(server.store.runs) == 1
 
 
-def test_what_arrives_is_what_the_lab_holds(lab: Lab, server: WandbServer) -> None:
-    assert online(lab, server).returncode == 0
+def test_what_arrives_is_what_the_lab_holds(
+    lab: Lab, server: WandbServer, online: Command
+) -> None:
+    assert online(lab).code == 0
     (path,) = ["/".join(key) for key in server.store.runs]
     with sdk_client(server.environment) as sdk:
         told = sdk("publication", path=path, dataset="processed_runs")
@@ -113,18 +127,18 @@ def test_what_arrives_is_what_the_lab_holds(lab: Lab, server: WandbServer) -> No
 
 
 def test_a_refresh_and_the_command_publish_the_same(
-    lab: Lab, server: WandbServer
+    lab: Lab, server: WandbServer, command: Command
 ) -> None:
     write_config(lab.config.root, publish=ONLINE)
     settings = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": API_KEY}
     done = command(lab, "refresh", **settings)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert len(server.store.runs) == 1
 
     again = command(lab, "publish", **settings)
-    assert again.returncode == 0
-    assert again.stdout.startswith(server.url)
-    assert "nothing has changed" in again.stderr
+    assert again.code == 0
+    assert again.out.startswith(server.url)
+    assert "nothing has changed" in again.err
     kept = [*lab.config.root.rglob("*"), *(lab.config.root.parent / "home").rglob("*")]
     assert not [
         path
@@ -133,52 +147,54 @@ def test_a_refresh_and_the_command_publish_the_same(
     ]
 
 
-def test_offline_prints_the_folder(lab: Lab) -> None:
+def test_offline_prints_the_folder(lab: Lab, command: Command) -> None:
     done = command(lab, "publish")
-    assert done.returncode == 0
+    assert done.code == 0
     (folder,) = lab.config.data_path.glob("published/wandb/offline-run-*")
-    assert done.stdout == f"{folder}\n"
-    assert f"`wandb sync {folder}` uploads it" in done.stderr
-    assert "nothing has changed" in command(lab, "publish").stderr
+    assert done.out == f"{folder}\n"
+    assert f"`wandb sync {folder}` uploads it" in done.err
+    assert "nothing has changed" in command(lab, "publish").err
 
 
-def test_a_wrong_key_ends_with_4_and_is_not_shown(
-    lab: Lab, server: WandbServer
-) -> None:
+def test_a_wrong_key_ends_with_4_and_is_not_shown(lab: Lab, online: Command) -> None:
     key = "canary" + "0" * 34
-    done = online(lab, server, "-v", WANDB_API_KEY=key)
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "set WANDB_API_KEY or run `wandb login`" in done.stderr
-    assert "canary" not in done.stderr
+    done = online(lab, "-v", WANDB_API_KEY=key)
+    assert (done.code, done.out) == (4, "")
+    assert "set WANDB_API_KEY or run `wandb login`" in done.err
+    assert "canary" not in done.err
     kept = [path for path in lab.config.root.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"canary" in path.read_bytes()]
 
 
-def test_no_key_ends_with_4(lab: Lab, server: WandbServer) -> None:
-    done = online(lab, server, WANDB_API_KEY="")
-    assert done.returncode == 4
-    assert "No API key configured" in done.stderr
+def test_no_key_ends_with_4(lab: Lab, online: Command) -> None:
+    done = online(lab, WANDB_API_KEY="")
+    assert done.code == 4
+    assert "No API key configured" in done.err
 
 
-def test_an_entity_that_is_closed_ends_with_4(lab: Lab, server: WandbServer) -> None:
+def test_an_entity_that_is_closed_ends_with_4(
+    lab: Lab, server: WandbServer, online: Command
+) -> None:
     server.switches.closed_entities = ("team",)
-    done = online(lab, server, WANDB_ENTITY="team")
-    assert done.returncode == 4
-    assert "may not publish to team/metta-analysis" in done.stderr
+    done = online(lab, WANDB_ENTITY="team")
+    assert done.code == 4
+    assert "may not publish to team/metta-analysis" in done.err
 
 
-def test_no_network_ends_with_75_soon(lab: Lab) -> None:
+def test_no_network_ends_with_75_soon(lab: Lab, command: Command) -> None:
     settings = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": API_KEY}
     done = command(lab, "publish", "--mode", "online", **settings)
-    assert done.returncode == 75
-    assert "127.0.0.1:9 cannot be reached" in done.stderr
-    assert "check the network" in done.stderr
+    assert done.code == 75
+    assert "127.0.0.1:9 cannot be reached" in done.err
+    assert "check the network" in done.err
 
 
-def test_disabled_is_said_and_ends_with_2(lab: Lab, server: WandbServer) -> None:
-    done = online(lab, server, DISABLE_WANDB="true")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "unset DISABLE_WANDB" in done.stderr
+def test_disabled_is_said_and_ends_with_2(
+    lab: Lab, server: WandbServer, online: Command
+) -> None:
+    done = online(lab, DISABLE_WANDB="true")
+    assert (done.code, done.out) == (2, "")
+    assert "unset DISABLE_WANDB" in done.err
     assert server.requests.total == 0
 
 

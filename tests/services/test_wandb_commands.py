@@ -1,10 +1,7 @@
 """The command line and Dagster on a lab whose runs lie on a server."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,11 @@ from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
 from run_assets.resources import use_lab
 from tests.support.api_labs import api_lab, pull
+from tests.support.command_line import Answer, CommandLine
 from tests.support.wandb_server import API_KEY, WandbServer, wandb_server
 from tests.support.wandb_server.storage import FiledHistory
 
+Call = Callable[..., Answer]
 Wrong = tuple[str, str, str | None, int, str]
 """Project, key, address; exit code and what is said."""
 
@@ -41,42 +40,43 @@ def lab(server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return api_lab(tmp_path / "lab", server)
 
 
-def call(
-    lab: Lab, *words: str, key: str = API_KEY
-) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "WANDB_API_KEY": key}
-    return subprocess.run(
-        [sys.executable, "-m", "run_assets.cli", *words],
-        cwd=lab.config.root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command line in a lab, with a key."""
+    command_line = CommandLine(monkeypatch, capsys)
+
+    def called(lab: Lab, *words: str, key: str = API_KEY) -> Answer:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+        return command_line(*words, folder=lab.config.root)
+
+    return called
 
 
-def test_a_new_user_looks_refreshes_and_finds_nothing_changed(lab: Lab) -> None:
+@pytest.mark.usefixtures("tables_only")
+def test_a_new_user_looks_refreshes_and_finds_nothing_changed(
+    lab: Lab, call: Call
+) -> None:
     listed = call(lab, "runs", "list", "--remote", "--output-format", "json")
-    rows = json.loads(listed.stdout)["rows"]
+    rows = json.loads(listed.out)["rows"]
     assert [row["run_path"] for row in rows] == ["me/p/r0", "me/p/r1", "me/p/r2"]
     assert {(row["history_rows"], row["is_stored"]) for row in rows} == {(20, False)}
     available = call(
         lab, "runs", "metrics", "me/p/r1", "--available", "--output-format", "csv"
     )
-    assert 'loss,20,"[""number""]"' in available.stdout
+    assert 'loss,20,"[""number""]"' in available.out
     dry = call(lab, "refresh", "--dry-run")
-    assert "3 runs would be read" in dry.stderr
+    assert "3 runs would be read" in dry.err
     first = call(lab, "refresh")
-    assert (first.returncode, "3 runs read" in first.stderr) == (0, True)
+    assert (first.code, "3 runs read" in first.err) == (0, True)
     second = call(lab, "refresh")
-    assert "nothing has changed" in second.stderr
+    assert "nothing has changed" in second.err
     found = call(lab, "sql", "select count(*) as n from raw.history")
-    assert "120" in found.stdout
+    assert "120" in found.out
     again = call(lab, "runs", "list", "--remote", "--output-format", "json")
-    assert all(row["is_stored"] for row in json.loads(again.stdout)["rows"])
+    assert all(row["is_stored"] for row in json.loads(again.out)["rows"])
 
 
+@pytest.mark.usefixtures("tables_only")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -87,29 +87,30 @@ def test_a_new_user_looks_refreshes_and_finds_nothing_changed(lab: Lab) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_message(
-    server: WandbServer, tmp_path: Path, wrong: Wrong
+    server: WandbServer, tmp_path: Path, wrong: Wrong, call: Call
 ) -> None:
     projects, key, base_url, code, said = wrong
     lab = api_lab(tmp_path, server, projects, base_url=base_url or server.url)
     for command in (["refresh"], ["runs", "list", "--remote"]):
         done = call(lab, *command, key=key)
-        assert (done.returncode, done.stdout) == (code, "")
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not key or key not in done.stderr
+        assert (done.code, done.out) == (code, "")
+        assert said in done.err
+        assert "Traceback" not in done.err
+        assert not key or key not in done.err
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_a_run_that_fails_is_named_and_the_exit_code_says_so(
-    server: WandbServer, lab: Lab
+    server: WandbServer, lab: Lab, call: Call
 ) -> None:
     server.store.run("me/p/r1").filed = FiledHistory(rows=3)
     done = call(lab, "refresh")
     server.store.run("me/p/r1").filed = FiledHistory()
-    assert done.returncode == 1
-    assert "1 run was not read; everything else was refreshed" in done.stderr
-    assert f"{server.url}/me/p/runs/r1" in done.stderr
-    assert "counts 23 history rows and sent 20" in done.stderr
-    assert call(lab, "refresh").returncode == 0
+    assert done.code == 1
+    assert "1 run was not read; everything else was refreshed" in done.err
+    assert f"{server.url}/me/p/runs/r1" in done.err
+    assert "counts 23 history rows and sent 20" in done.err
+    assert call(lab, "refresh").code == 0
 
 
 def test_traffic_is_metadata_of_what_was_read(lab: Lab) -> None:
@@ -130,6 +131,7 @@ def test_traffic_is_metadata_of_what_was_read(lab: Lab) -> None:
     assert "me/p/r0" in found["slowest_runs"].replace("\\", "")
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_the_sensor_asks_for_a_refresh_when_something_changed(
     server: WandbServer, lab: Lab
 ) -> None:
