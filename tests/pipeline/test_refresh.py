@@ -107,6 +107,7 @@ def test_nothing_changed_writes_nothing_but_the_stamp(lab: Lab) -> None:
     assert {file: file.stat().st_mtime_ns for file in others} == others
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_a_run_that_grew_is_read_on_and_rewrites_its_part_alone(lab: Lab) -> None:
     path = run_file(lab.config.root, "r1")
     before = lake_files(lab)
@@ -246,6 +247,7 @@ def test_reading_everything_again_gives_the_same_rows(lab: Lab) -> None:
         assert again[name].equals(frame), name
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_a_selection_reads_only_what_it_admits(lab: Lab) -> None:
     write_run(lab.config.root, "new1", started_at=START, project="other")
     write_run(lab.config.root, "new2", started_at=START + timedelta(days=30))
@@ -256,6 +258,7 @@ def test_a_selection_reads_only_what_it_admits(lab: Lab) -> None:
     assert [one.run_path for one in later.changes] == ["lab/maze/new2"]
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_damage_is_reported_and_stops_nothing(lab: Lab) -> None:
     path = write_run(lab.config.root, "bad", steps=3000)
     data = bytearray(path.read_bytes())
@@ -277,6 +280,7 @@ def test_damage_is_reported_and_stops_nothing(lab: Lab) -> None:
     assert 2000 < bad.height < 3000
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_copies_and_fragments_are_one_run(lab: Lab) -> None:
     folder = run_file(lab.config.root, "r3").parent
     shutil.copytree(folder, lab.config.root / "wandb" / "copied" / folder.name)
@@ -288,6 +292,7 @@ def test_copies_and_fragments_are_one_run(lab: Lab) -> None:
     assert lab.refresh().is_unchanged
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_what_we_published_ourselves_is_never_read(lab: Lab) -> None:
     write_run(lab.config.root, "own", config={"run_assets": True})
     lab.refresh()

@@ -28,7 +28,7 @@ from tests.support.labs import make_lab
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    make_lab(tmp_path / "lab", lock_timeout=2)
+    make_lab(tmp_path / "lab", runs=1, lock_timeout=2, analyses=[])
     return tmp_path / "lab"
 
 
@@ -111,7 +111,7 @@ REFRESH = ("-m", "run_assets.definitions", "-j", "refresh")
 
 def test_a_dagster_run_goes_on_when_the_lock_is_free(tmp_path: Path) -> None:
     home = tmp_path / "lab"
-    make_lab(home, lock_timeout=120)
+    make_lab(home, runs=1, lock_timeout=120, analyses=[])
     with lake_lock(home / "data"):
         process = start_cli(home, "dagster", "job", "execute", *REFRESH)
         eventually(lambda: is_started(home), "the start of a run")

@@ -37,8 +37,9 @@ def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_ctrl_c_during_a_refresh_leaves_nothing_half_written(tmp_path: Path) -> None:
-    lab = make_lab(tmp_path, runs=2)
+    lab = make_lab(tmp_path, runs=2, analyses=[])
     for number in range(30):
         write_run(tmp_path, f"long{number}", steps=300, started_at=START)
     process = start(tmp_path, "refresh")
@@ -159,7 +160,7 @@ def test_no_color_is_honoured(refreshed: Lab) -> None:
 
 
 def test_a_refresh_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
-    make_lab(tmp_path, runs=2)
+    make_lab(tmp_path, runs=2, analyses=[])
     shown = on_a_terminal(tmp_path, "refresh")
     assert "refreshing" in shown
     assert "2/2" in shown
