@@ -6,15 +6,23 @@ scoped as (
 
     -- each sweep by itself, and all trials together
     select
-        '*' as scope,
-        *
+        unnest(case when sweep_id = '' then ['*'] else ['*', sweep_id] end) as scope,
+        sweep_id,
+        source,
+        model,
+        task,
+        trial,
+        trial_status,
+        is_success,
+        reward,
+        n_steps,
+        total_tokens,
+        cost,
+        duration_seconds,
+        started_at,
+        ended_at,
+        is_stopped_early
     from core.trials
-    union all
-    select
-        sweep_id as scope,
-        *
-    from core.trials
-    where sweep_id <> ''
 
 ),
 
