@@ -12,46 +12,33 @@ Without lightgbm its row is left out and the table says so.
 """
 
 import argparse
-import json
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [p for p in sys.path if Path(p).resolve() != ROOT / "benchmarks"]
 sys.path.insert(0, str(ROOT))
 
-from examples.hearts.environments import draw_learner, plan_drawn_run  # noqa: E402
-from examples.hearts.learning import train  # noqa: E402
-from run_assets.curves.components import Components, fit_components  # noqa: E402
-from run_assets.curves.dataset import budget_curves, curve_table  # noqa: E402
+from benchmarks.curve_data import (  # noqa: E402
+    ppo_settings,
+    ppo_table,
+    random_table,
+    world_settings,
+    world_table,
+)
+from benchmarks.curve_rivals import NOT_RIVALS, RIVALS, SHOWN  # noqa: E402
 from run_assets.curves.evaluation import (  # noqa: E402
     last_value_forward,
     last_value_gaps,
 )
-from run_assets.curves.examples import (  # noqa: E402
-    CurveTable,
-    Examples,
-    Floats,
-    Forecast,
-    filled,
-)
-from run_assets.curves.features import run_features  # noqa: E402
-from run_assets.curves.members import (  # noqa: E402
-    MEMBERS,
-    SMALLEST_SD,
-    MemberKind,
-    scatter,
-)
+from run_assets.curves.examples import CurveTable, Floats, filled  # noqa: E402
 from run_assets.curves.model import (  # noqa: E402
     KNOWN,
     NEW,
@@ -67,9 +54,8 @@ from run_assets.curves.scores import (  # noqa: E402
     r_squared,
     rank_correlation_inside,
 )
-from run_assets.curves.settings import Curves, Feature, Model  # noqa: E402
+from run_assets.curves.settings import Curves, Model  # noqa: E402
 
-DATA = ROOT / "benchmarks" / "data"
 STACK = "stack (ours)"
 SHAPED = "ExtraTrees, our shapes"
 HELD_OUT = 0.25
@@ -77,147 +63,6 @@ WORLDS, AGENTS = 80, 12
 SMALL = 100
 CUTS = (0.1, 0.25, 0.5)
 RESAMPLES = 2_000
-
-
-@dataclass(frozen=True)
-class Boosted:
-    """LightGBM, one model for each component."""
-
-    boosters: tuple[Any, ...]
-    components: Components
-    sd: Floats
-
-    def predict(self, examples: Examples) -> Forecast:
-        scores = [one.predict(examples.inputs) for one in self.boosters]
-        mean = self.components.curves(np.stack(scores, axis=1))
-        return Forecast(mean, np.tile(self.sd, (len(mean), 1)))
-
-    def state(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
-        return {}, {}
-
-
-def fit_boosted(samples: Sequence[Examples], _: Model, seed: int) -> list[Boosted]:
-    import lightgbm
-
-    fitted = []
-    for sample in samples:
-        curves = filled(sample.targets)
-        components = fit_components(curves, 8)
-        scores = components.scores(curves)
-        boosters = [
-            lightgbm.train(
-                {
-                    "objective": "regression",
-                    "learning_rate": 0.05,
-                    "num_leaves": 15,
-                    "min_data_in_leaf": max(min(20, len(sample) // 10), 2),
-                    "verbosity": -1,
-                    "num_threads": 1,
-                    "seed": seed,
-                    "deterministic": True,
-                },
-                lightgbm.Dataset(sample.inputs, column),
-                num_boost_round=200,
-            )
-            for column in scores.T
-        ]
-        told = np.stack([one.predict(sample.inputs) for one in boosters], axis=1)
-        sd = scatter(sample.targets - components.curves(told))
-        fitted.append(Boosted(tuple(boosters), components, sd))
-    return fitted
-
-
-@dataclass(frozen=True)
-class PowerLaw:
-    """Networks that say the parameters of ``a - b t^-c`` (Kadra et al. 2023)."""
-
-    networks: tuple[Any, ...]
-    points: int
-
-    def predict(self, examples: Examples) -> Forecast:
-        import torch
-
-        inputs = torch.from_numpy(examples.inputs).float()
-        with torch.no_grad():
-            told = [power_law(net(inputs), self.points) for net in self.networks]
-        curves = torch.stack(told).double().numpy()
-        sd = np.maximum(curves.std(axis=0), SMALLEST_SD)
-        return Forecast(curves.mean(axis=0), sd)
-
-    def state(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
-        return {}, {}
-
-
-def power_law(told: Any, points: int) -> Any:
-    import torch
-
-    at = (torch.arange(points) + 1.0) / points
-    rate = torch.nn.functional.softplus(told[:, 2:3])
-    return told[:, :1] - told[:, 1:2] * at ** (-rate)
-
-
-def fit_power_law(samples: Sequence[Examples], _: Model, seed: int) -> list[PowerLaw]:
-    import torch
-
-    torch.set_num_threads(1)
-    fitted = []
-    for sample in samples:
-        networks = tuple(one_power_law(sample, 100 * seed + n) for n in range(2))
-        fitted.append(PowerLaw(networks, sample.targets.shape[1]))
-    return fitted
-
-
-def one_power_law(sample: Examples, seed: int) -> Any:
-    """Absolute error, as the original; 40 epochs of batches of 128."""
-    import torch
-
-    torch.manual_seed(seed)
-    inputs = torch.from_numpy(sample.inputs).float()
-    known = torch.from_numpy(np.isfinite(sample.targets)).float()
-    targets = torch.from_numpy(np.nan_to_num(sample.targets)).float()
-    net = torch.nn.Sequential(
-        torch.nn.Linear(inputs.shape[1], 128),
-        torch.nn.SiLU(),
-        torch.nn.Linear(128, 128),
-        torch.nn.SiLU(),
-        torch.nn.Linear(128, 3),
-    )
-    steps = 40 * -(-len(inputs) // 128)
-    optimizer = torch.optim.AdamW(net.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, steps)
-    for _ in range(40):
-        for rows in torch.randperm(len(inputs)).split(128):
-            told = power_law(net(inputs[rows]), targets.shape[1])
-            loss = ((told - targets[rows]).abs() * known[rows]).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimizer.step()
-            schedule.step()
-    return net.eval()
-
-
-def no_restore(_arrays: Any, _more: Any) -> Any:
-    """A rival lives as long as the benchmark; nobody reads it back from disk."""
-    message = "rivals are never stored, so none can be restored"
-    raise RuntimeError(message)
-
-
-RIVALS: dict[str, MemberKind] = {
-    **MEMBERS,
-    "lightgbm": MemberKind(fit_boosted, no_restore, "lightgbm", "LightGBM"),
-    "power_law": MemberKind(fit_power_law, no_restore, "torch", "power-law net"),
-}
-SHOWN = (
-    "mean_curve",
-    "environment_mean",
-    "nearest_configs",
-    "extra_trees",
-    "lightgbm",
-    "power_law",
-    "variational",
-)
-NOT_RIVALS = ("mean_curve", "variational")
 
 
 @dataclass(frozen=True)
@@ -554,34 +399,6 @@ def cost() -> None:
     sys.stdout.flush()
 
 
-def random_table(runs: int) -> CurveTable:
-    """As large as a real table of 80 grid worlds, and quickly made."""
-    rng = np.random.default_rng(0)
-    settings = world_settings()
-    world = rng.integers(80, size=runs)
-    places = rng.normal(size=(80, len(settings.environment_features)))[world]
-    agents = rng.normal(size=(runs, len(settings.agent_features) - 1))
-    columns = dict(
-        zip((one.name for one in settings.environment_features), places.T, strict=True)
-    )
-    numbers = (one.name for one in settings.agent_features if one.kind == "number")
-    columns |= dict(zip(numbers, agents.T, strict=True))
-    features = pl.DataFrame(columns).with_columns(
-        algorithm=pl.Series(rng.choice(["a", "b", "c"], runs).tolist()),
-        task=pl.lit("all"),
-    )
-    at = np.linspace(0, 1, settings.points)
-    speed = np.exp(agents[:, [0]] + places[:, [0]])
-    curves = (1 - np.exp(-speed * at)) / (1 + np.exp(-places[:, [1]]))
-    return CurveTable(
-        np.char.mod("%d", np.arange(runs)),
-        features,
-        np.char.mod("world-%d", world),
-        np.full(runs, "all"),
-        curves + rng.normal(0, 0.02, curves.shape),
-    )
-
-
 def seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
@@ -593,148 +410,6 @@ def emptied(table: CurveTable) -> CurveTable:
     return CurveTable(
         table.run_paths, table.features, table.environments, table.tasks, curves
     )
-
-
-PPO_FEATURES = (
-    "reward_scaling",
-    "discounting",
-    "unroll_length",
-    "batch_size",
-    "num_minibatches",
-    "num_update_epochs",
-)
-
-
-def ppo_settings() -> Curves:
-    return Curves(
-        metric="reward",
-        environment="env",
-        task="env",
-        budget={"key": "total_env_steps"},
-        environment_features=(),
-        agent_features=tuple(Feature(name=one, key=one) for one in PPO_FEATURES),
-    )
-
-
-def ppo_table(path: Path) -> CurveTable:
-    """The runs through the project's own road: features, grid, table."""
-    if path.suffix == ".json":
-        runs = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        with tarfile.open(path) as archive:
-            name = next(one for one in archive.getnames() if one.endswith(".json"))
-            runs = json.load(archive.extractfile(name))  # type: ignore[arg-type]  # a file
-    configs, points = [], []
-    for number, run in enumerate(runs):
-        run_path = f"google/brax/{number:04d}"
-        configs += [(run_path, key, value) for key, value in run["hyperparams"].items()]
-        # Some runs have one more wall clock reading than rewards.
-        for x, value in zip(run["env_steps"], run["reward"], strict=False):
-            points.append((run_path, float(x), value))
-    return as_table(configs, points, ppo_settings())
-
-
-def world_settings() -> Curves:
-    game = "trainer.env_overrides.game."
-    places = {
-        "max_steps": "max_steps",
-        "num_agents": "num_agents",
-        "slip_rate": "slip_rate",
-        "map_width": "map_builder.width",
-        "map_height": "map_builder.height",
-        "num_rooms": "map_builder.num_rooms",
-        "num_altars": "map_builder.objects.altar",
-        "num_mines": "map_builder.objects.mine_red",
-        "num_generators": "map_builder.objects.generator_red",
-        "num_walls": "map_builder.objects.wall",
-    }
-    agents = {
-        "learning_rate": "trainer.optimizer.learning_rate",
-        "gamma": "trainer.gamma",
-        "epsilon_start": "trainer.exploration.epsilon_start",
-        "epsilon_end": "trainer.exploration.epsilon_end",
-        "exploration_fraction": "trainer.exploration.fraction",
-    }
-    algorithm = Feature(name="algorithm", key="trainer.algorithm", kind="category")
-    return Curves(
-        metric="overview/reward",
-        environment="env",
-        environment_features=tuple(
-            Feature(name=name, key=game + key) for name, key in places.items()
-        ),
-        agent_features=(
-            algorithm,
-            *(Feature(name=name, key=key) for name, key in agents.items()),
-        ),
-    )
-
-
-def world_table(worlds: int, agents: int) -> CurveTable:
-    """Drawn agents in drawn grid worlds; trained once, then read."""
-    file = DATA / f"worlds-{worlds}-{agents}.json"
-    if not file.exists():
-        jobs = [(world, agent) for world in range(worlds) for agent in range(agents)]
-        print(f"training {len(jobs)} runs in {worlds} grid worlds into {file}")
-        with ProcessPoolExecutor(2) as pool:
-            runs = list(pool.map(world_run, jobs, chunksize=4))
-        DATA.mkdir(exist_ok=True)
-        file.write_text(json.dumps(runs), encoding="utf-8")
-    runs = json.loads(file.read_text(encoding="utf-8"))
-    configs = [tuple(row) for run in runs for row in run["config"]]
-    points = [tuple(row) for run in runs for row in run["points"]]
-    return as_table(configs, points, world_settings())
-
-
-def world_run(job: tuple[int, int]) -> dict[str, list[Any]]:
-    world, agent = job
-    learner = draw_learner(np.random.default_rng([world, agent, 1]))
-    plan = plan_drawn_run(world, learner, agent)
-    run_path = f"local/hearts/{plan.run_id}"
-    return {
-        "config": [(run_path, *one) for one in flat(plan.config())],
-        "points": [
-            (run_path, row["metric/agent_step"], row["overview/reward"])
-            for row in train(plan.parameters)
-            if "overview/reward" in row
-        ],
-    }
-
-
-def flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
-
-
-def as_table(
-    configs: Sequence[tuple[Any, ...]],
-    points: Sequence[tuple[Any, ...]],
-    settings: Curves,
-) -> CurveTable:
-    rows = [
-        (path, key, number_of(value), None if value is None else str(value))
-        for path, key, value in configs
-    ]
-    schema = {
-        "run_path": pl.String,
-        "key": pl.String,
-        "value_double": pl.Float64,
-        "value_text": pl.String,
-    }
-    config = pl.DataFrame(rows, schema, orient="row")
-    runs = config.select("run_path").unique().sort("run_path")
-    features = run_features(runs, config, settings)
-    axes = {"run_path": pl.String, "x": pl.Float64, "value": pl.Float64}
-    logged = pl.DataFrame(points, axes, orient="row", strict=False)
-    curves = budget_curves(logged, features, settings)
-    table = curve_table(runs, features, curves, settings)
-    return table.rows(np.isfinite(table.curves).sum(axis=1) >= settings.min_points)
-
-
-def number_of(value: Any) -> float | None:
-    return float(value) if isinstance(value, bool | int | float) else None
 
 
 if __name__ == "__main__":
