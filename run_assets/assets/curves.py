@@ -355,11 +355,13 @@ def _train(lab: Lab, settings: Curves, wanted: str) -> dict[str, Any]:
     fitted = fit_curve_model(table, settings, progress=lab.progress)
     judged = evaluation(fitted, settings.model.confidence)
     stack = fitted.model.known.stack
+    clipped = fitted.model.scale.is_clipped(table.curves, table.tasks)
     about = {
         "input_digest": wanted,
         "metric": settings.metric,
         "runs": len(table),
         "runs_without_curve": int((~usable).sum()),
+        "clipped_runs": table.run_paths[clipped].tolist(),
         "environments": len(fitted.model.environments),
         "weights": dict(zip(stack.members, stack.weights.tolist(), strict=True)),
         "left_out": dict(fitted.model.left_out),

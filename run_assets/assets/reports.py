@@ -183,7 +183,8 @@ def _predicted_curves(lab: Lab) -> CurveContent | None:
         return None
     about = checkpoint.about(lab.curve_model) or {}
     tables = {name: lab.lake.read(name) for name in CURVE_TABLES}
-    return CurveContent(lab.config.curves, about.get("left_out", {}), tables)
+    left_out, clipped = about.get("left_out", {}), about.get("clipped_runs", [])
+    return CurveContent(lab.config.curves, left_out, tables, clipped)
 
 
 def _analysis(lab: Lab, analysis: Analysis) -> AnalysisContent:

@@ -1,6 +1,6 @@
 """What the report says of training curves that are predicted: frames and settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -33,11 +33,13 @@ class CurveContent:
         settings: As configured.
         left_out: Members that were left out when the model was trained, and why.
         tables: By address, each of ``CURVE_TABLES``.
+        clipped_runs: Paths of runs whose rewards left the scale of the model.
     """
 
     settings: Curves
     left_out: Mapping[str, str]
     tables: Mapping[str, pl.DataFrame]
+    clipped_runs: Sequence[str] = ()
 
     @property
     def is_trained(self) -> bool:

@@ -7,11 +7,12 @@ from typing import Any
 import polars as pl
 
 from run_assets.reports.curve_content import STACK, WITHOUT, CurveContent
-from run_assets.reports.text import NOTHING, number
+from run_assets.reports.text import NOTHING, count, number
 from run_assets.reports.views import Cell, Column, Sentence, TableView, name
 
 _PLACES = 3
 _LEARNED = "variational"
+_MOST_CLIPPED = 5
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,21 @@ def _verdicts(content: CurveContent) -> tuple[Sentence, ...]:
         ("The member ", name(one), f" was left out: {why}.")
         for one, why in sorted(content.left_out.items())
     ]
-    return tuple(said)
+    return (*said, *_clipped(content.clipped_runs))
+
+
+def _clipped(run_paths: Sequence[str]) -> tuple[Sentence, ...]:
+    """Runs that diverged: they count, but not a hundred times."""
+    if not run_paths:
+        return ()
+    shown = [name(one) for one in run_paths[:_MOST_CLIPPED]]
+    listed = [part for one in shown for part in (one, ", ")][:-1]
+    more = len(run_paths) - len(shown)
+    head = (
+        f"Rewards of {count(len(run_paths), 'run')} lie far beyond those of the "
+        "others and were clipped before training: "
+    )
+    return ((head, *listed, f" and {more:,} more." if more else "."),)
 
 
 def ablation_sentence(rows: dict[str, dict[str, Any]]) -> str:

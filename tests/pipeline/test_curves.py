@@ -10,13 +10,15 @@ import pytest
 
 from run_assets.cli.app import app
 from run_assets.cli.curve_questions import current_model
+from run_assets.curves import checkpoint
 from run_assets.errors import NotFoundError, UsageError
 from run_assets.jobs import TRAIN, run_in_process
 from run_assets.lab import Lab
 from run_assets.lab import open as open_lab
 from run_assets.publish.results import curve_publication, publication
 from run_assets.refresh import Selection
-from run_assets.reports.curve_views import ablation_sentence
+from run_assets.reports.curve_content import CURVE_TABLES, CurveContent
+from run_assets.reports.curve_views import ablation_sentence, curve_view
 from run_assets.scaffold import ensure_dagster_files
 from tests.support.labs import append, run_file, run_records, write_config
 from tests.support.wandb_log import history_record, log_bytes
@@ -152,6 +154,20 @@ def test_the_report_has_a_section_with_plots(lab: Lab) -> None:
 def test_the_report_says_it_where_the_variational_member_does_not_help() -> None:
     worse = {"stack": {"crps": 0.1}, "stack without variational": {"crps": 0.09}}
     assert "does not help" in ablation_sentence(worse)
+
+
+def test_runs_that_were_clipped_are_named(lab: Lab) -> None:
+    assert lab.config.curves
+    told = checkpoint.about(lab.curve_model)
+    assert told
+    assert told["clipped_runs"] == []
+    tables = {name: rows(lab, name) for name in CURVE_TABLES}
+    paths = [f"lab/maze/d{number}" for number in range(7)]
+    view = curve_view(CurveContent(lab.config.curves, {}, tables, paths), 10)
+    said = "".join(map(str, view.verdicts[-1]))
+    assert said.startswith("Rewards of 7 runs lie far beyond those of the others")
+    assert "lab/maze/d4" in said
+    assert said.endswith(" and 2 more.")
 
 
 def test_the_model_is_published_with_its_digest_and_scores(lab: Lab) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from run_assets.curves.dataset import budget_curves, curve_table, has_curve
 from run_assets.curves.features import feature_columns, run_features
 from run_assets.curves.settings import Budget, Curves, Feature
+from run_assets.curves.targets import CLIP, fit_target_scale
 
 SETTINGS = Curves(
     metric="reward",
@@ -141,3 +142,13 @@ def test_bins_agree_with_a_plain_loop(points: list[tuple[float, float]]) -> None
     assert found["grid_point"].to_list() == sorted(bins)
     means = [float(np.mean(bins[number])) for number in sorted(bins)]
     assert found["value"].to_list() == pytest.approx(means)
+
+
+def test_a_run_far_beyond_the_others_is_clipped_and_known() -> None:
+    rewards = np.tile(np.linspace(0, 1, 50), (30, 1))
+    rewards[4, -1] = 1e9
+    rewards[9, :10] = np.nan
+    tasks = np.full(30, "all")
+    scale = fit_target_scale(rewards, tasks, {}, is_maximized=True)
+    assert np.flatnonzero(scale.is_clipped(rewards, tasks)).tolist() == [4]
+    assert np.nanmax(scale.scale(rewards, tasks)) == CLIP[1]
