@@ -134,21 +134,22 @@ def _requested(lab: Lab) -> dg.RunRequest | dg.SkipReason:
         return dg.SkipReason(str(error))
     plan.asked.close()
     if not plan.is_empty or not is_built(lab):
-        return dg.RunRequest(asset_selection=_asked_for(lab))
+        from run_assets.definitions import build_definitions
+
+        job = build_definitions(lab).resolve_job_def(REFRESH)
+        return dg.RunRequest(asset_selection=_asked_for(lab, job))
     since = (read_stamp(lab) or {}).get("refreshed_at")
     write_stamp(lab, now, is_whole=True)
     return dg.SkipReason(f"Nothing has changed since {since}.")
 
 
-def _asked_for(lab: Lab) -> list[dg.AssetKey] | None:
+def _asked_for(lab: Lab, job: dg.JobDefinition) -> list[dg.AssetKey] | None:
     """What a refresh builds; where nothing was evaluated, that costs nothing."""
     from run_assets.assets.evaluations import EVALUATION_KEYS, has_evaluations
-    from run_assets.definitions import build_definitions
 
     if has_evaluations(lab):
         return None
-    layer = build_definitions(lab).resolve_job_def(REFRESH).asset_layer
-    return sorted(layer.selected_asset_keys - EVALUATION_KEYS)
+    return sorted(job.asset_layer.selected_asset_keys - EVALUATION_KEYS)
 
 
 def run_config(selection: Selection) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def run_in_process(lab: Lab, selection: Selection, job_name: str = REFRESH) -> s
     job = definitions.resolve_job_def(job_name)
     config, chosen = {}, None
     if job_name == REFRESH:
-        config, chosen = run_config(selection), _asked_for(lab)
+        config, chosen = run_config(selection), _asked_for(lab, job)
         if has_evaluations(lab):
             config["ops"] = {**config.get("ops", {}), **evaluation_config(selection)}
     with recorded(lab.config.root) as instance:

@@ -41,8 +41,8 @@ def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     published = {"warehouse", "last_refresh"}
     asked_for = jobs._asked_for
 
-    def fewer(lab: Lab) -> list[dg.AssetKey] | None:
-        asked = asked_for(lab) or []
+    def fewer(lab: Lab, job: dg.JobDefinition) -> list[dg.AssetKey] | None:
+        asked = asked_for(lab, job) or []
         return [
             one for one in asked if one.path[0] in schemas or one.path[-1] in published
         ]
