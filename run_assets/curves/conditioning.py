@@ -325,6 +325,6 @@ def _trust(truth: Floats, mean: Floats, held: Floats) -> float:
 
 
 def _normal_levels() -> Floats:
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return np.asarray(norm.ppf(LEVELS))
+    return np.asarray(ndtri(LEVELS))

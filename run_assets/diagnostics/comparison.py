@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as t_distribution
+from scipy.special import stdtrit
 
 from run_assets.diagnostics.levels import blocks_of
 from run_assets.diagnostics.model import Run, Series
@@ -67,7 +67,7 @@ def _difference(run: Run, mine: Series, others: Sequence[Series]) -> Difference:
     size = level - center
     k = levels.size
     if k > 1:
-        half = float(t_distribution.isf(0.025, k - 1) * levels.std(ddof=1))
+        half = float(stdtrit(k - 1, 0.975) * levels.std(ddof=1))
         half *= float(np.sqrt(1 + 1 / k))
     else:
         half = 1.96 * float(np.hypot(error, final_level(others[0])[1]))

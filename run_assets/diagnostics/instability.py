@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
-from scipy.stats import t as t_distribution
+from scipy.special import fdtri, stdtr
 
 from run_assets.diagnostics.levels import blocks_of, change_between
 from run_assets.diagnostics.model import (
@@ -388,11 +387,11 @@ def _same_spread(first: Floats, second: Floats, worth: float) -> float:
     if error == 0:
         return 1.0
     score = abs(float(logs[1].mean() - logs[0].mean())) / error
-    return float(2 * t_distribution.sf(score, 2 * worth - 2))
+    return float(2 * stdtr(2 * worth - 2, -score))
 
 
 def _ratio_interval(ratio: float, worth: float) -> tuple[float, float]:
-    half = float(f_distribution.isf(0.025, max(worth - 1, 1), max(worth - 1, 1)))
+    half = float(fdtri(max(worth - 1, 1), max(worth - 1, 1), 0.975))
     return ratio / half, ratio * half
 
 
