@@ -62,7 +62,8 @@ def _holm(p: Float64Array) -> Float64Array:
 
 def _benjamini_hochberg(p: Float64Array) -> Float64Array:
     order = np.argsort(p, kind="stable")
-    scaled = p[order] * p.size / np.arange(1, p.size + 1)
+    # Factors of at least 1 and so, rounded or not, no value below its p.
+    scaled = p[order] * (p.size / np.arange(1, p.size + 1))
     stepped = np.minimum.accumulate(scaled[::-1])[::-1]
     return _unsorted(np.minimum(stepped, 1.0), order)
 

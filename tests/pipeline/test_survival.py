@@ -45,7 +45,7 @@ def bare_lab(folder: Path, runs: int) -> Lab:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    lab = make_lab(tmp_path_factory.mktemp("undisturbed"), runs=6)
+    lab = bare_lab(tmp_path_factory.mktemp("undisturbed"), runs=6)
     lab.refresh()
     return lab
 
@@ -54,11 +54,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def test_killed_refreshes_followed_by_a_normal_one_give_the_same_tables(
     undisturbed: Lab, tmp_path: Path
 ) -> None:
-    lab = make_lab(tmp_path / "lab", runs=0)
+    lab = bare_lab(tmp_path / "lab", runs=0)
     shutil.copytree(undisturbed.config.root / "wandb", lab.config.root / "wandb")
     rng = random.Random(7)
     begin = time.monotonic()
-    with refresh_process(make_lab(tmp_path / "timed", runs=6)) as whole:
+    with refresh_process(bare_lab(tmp_path / "timed", runs=6)) as whole:
         assert whole.wait() == 0
     seconds = time.monotonic() - begin
     for _ in range(KILLS):

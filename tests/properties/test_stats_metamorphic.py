@@ -5,7 +5,7 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -304,6 +304,7 @@ def test_results_are_numbers_or_null_never_nan(scores: pl.DataFrame) -> None:
     p_values=st.lists(st.none() | st.floats(0, 1), max_size=12),
     correction=st.sampled_from(["holm", "bonferroni", "bh"]),
 )
+@example(p_values=[0.0, 0.0, 0.47989555618044866], correction="bh")
 def test_adjusting_raises_p_values_and_keeps_their_order(
     p_values: list[float | None], correction: str
 ) -> None:

@@ -40,6 +40,7 @@ def lab_of(folder: Path, source: Path) -> Path:
         folder,
         sources=[{"kind": "wandb_files", "path": str(source)}],
         schedule=EVERY_MINUTE,
+        analyses=[],
     )
     ensure_dagster_files(folder)
     return folder

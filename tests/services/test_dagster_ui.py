@@ -38,7 +38,7 @@ FROM_GRAPH = {f"{DAYS[0]}|{MAZE}", f"{DAYS[1]}|{HALL}", f"{DAYS[1]}|{MAZE}"}
 """Not a box of days and projects, so no single range holds exactly these."""
 FROM_JOB = {f"{day}|{HALL}" for day in DAYS[2:]} | {f"{DAYS[3]}|{MAZE}"}
 
-CLI_REFRESHES = 3
+MOST_REFRESHES = 10
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def afternoon(dagster: Dagster) -> Afternoon:
         if not one.is_partitioned
     ]
     launched = dagster.launch_job(assets)
-    refreshes = [refresh_beside(dagster.home) for _ in range(CLI_REFRESHES)]
+    refreshes = list(refreshes_beside(dagster.home))
     graph_runs, job_runs = (
         runs_of_backfill(dagster, one) for one in (from_graph, from_job)
     )
@@ -132,9 +132,13 @@ def asset_nodes(dagster: Dagster) -> list[Node]:
     ]
 
 
-def refresh_beside(home: Path) -> tuple[int, str]:
-    done = run_cli(home, "refresh")
-    return done.returncode, done.stderr
+def refreshes_beside(home: Path) -> Iterator[tuple[int, str]]:
+    """Exit codes and messages of refreshes, until one finds the lock free."""
+    for _ in range(MOST_REFRESHES):
+        done = run_cli(home, "refresh")
+        yield done.returncode, done.stderr
+        if done.returncode == 0:
+            return
 
 
 def runs_of_backfill(dagster: Dagster, backfill_id: str) -> list[Run]:

@@ -178,14 +178,14 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_files_and_api_give_equal_tables(by_file: Lab, by_api: Lab, name: str) -> None:
-    one, other = (
-        set(map(repr, lab.lake.read(name).select(TABLES[name]).rows()))
-        for lab in (by_file, by_api)
-    )
-    assert sorted(one - other)[:5] == sorted(other - one)[:5] == []
-    assert one
+def test_files_and_api_give_equal_tables(by_file: Lab, by_api: Lab) -> None:
+    for name, columns in TABLES.items():
+        one, other = (
+            set(map(repr, lab.lake.read(name).select(columns).rows()))
+            for lab in (by_file, by_api)
+        )
+        assert sorted(one - other)[:5] == sorted(other - one)[:5] == [], name
+        assert one, name
 
 
 def test_run_files_of_others_have_equal_histories(

@@ -123,13 +123,13 @@ def test_runs_are_fitted_alone_and_together_and_say_how_to_spend_compute(
     rng = np.random.default_rng(4)
     runs = [
         scaled_run(make_run, at, 10 ** rng.uniform(3, 6), 10 ** rng.uniform(4, 7))
-        for at in range(12)
+        for at in range(8)
     ]
     found = scaling_fits(runs)
     assert set(found["scope"]) == {"lab/scale", *(one.path for one in runs)}
     best = found.filter(scope="lab/scale", term="compute", aicc_behind=0.0)
     assert best.height == 1
-    assert best["n_runs"].item() == 12
+    assert best["n_runs"].item() == 8
     shares = dict(
         found.filter(scope="lab/scale")
         .filter(term="parameters")
