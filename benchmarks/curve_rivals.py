@@ -151,6 +151,7 @@ SHOWN = (
     "extra_trees",
     "lightgbm",
     "power_law",
+    "boosted_trees",
     "variational",
 )
-NOT_RIVALS = ("mean_curve", "variational")
+NOT_RIVALS = ("mean_curve", "boosted_trees", "variational")

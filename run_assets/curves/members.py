@@ -234,6 +234,18 @@ def _restore_trees(arrays: Arrays, more: dict[str, Any]) -> Member:
     return restore_extra_trees(arrays, more)
 
 
+def _fit_boosted(examples: Examples, settings: Model, seed: int) -> Member:
+    from run_assets.curves.trees import fit_boosted_trees
+
+    return fit_boosted_trees(examples, settings, seed)
+
+
+def _restore_boosted(arrays: Arrays, more: dict[str, Any]) -> Member:
+    from run_assets.curves.trees import restore_boosted_trees
+
+    return restore_boosted_trees(arrays, more)
+
+
 def _fit_variational(
     samples: Sequence[Examples], settings: Model, seed: int
 ) -> Sequence[Member]:
@@ -258,6 +270,9 @@ MEMBERS: dict[str, MemberKind] = {
     ),
     "extra_trees": MemberKind(
         _each(_fit_trees), _restore_trees, "sklearn", "ExtraTrees"
+    ),
+    "boosted_trees": MemberKind(
+        _each(_fit_boosted), _restore_boosted, "sklearn", "boosted trees"
     ),
     "variational": MemberKind(
         _fit_variational, _restore_variational, "torch", "variational ensemble"

@@ -75,6 +75,7 @@ class Model(Strict):
             "environment_mean",
             "nearest_configs",
             "extra_trees",
+            "boosted_trees",
             "variational",
         ],
         ...,
@@ -83,6 +84,7 @@ class Model(Strict):
         "environment_mean",
         "nearest_configs",
         "extra_trees",
+        "boosted_trees",
         "variational",
     )
     """What the stack may be made of."""

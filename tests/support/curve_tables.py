@@ -8,7 +8,10 @@ import polars as pl
 from run_assets.curves.examples import CurveTable
 from run_assets.curves.settings import Curves, Feature, Model
 
-TORCH_FREE = ("mean_curve", "environment_mean", "nearest_configs", "extra_trees")
+TORCH_FREE = (
+    *("mean_curve", "environment_mean", "nearest_configs"),
+    *("extra_trees", "boosted_trees"),
+)
 
 
 def settings(

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from run_assets.curves.dataset import budget_curves, curve_table, has_curve
@@ -128,6 +128,7 @@ def test_a_table_has_a_row_a_run_and_knows_who_failed() -> None:
     assert has_curve(found, SETTINGS).tolist() == [True, False]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0, 100), st.floats(-1e3, 1e3)), min_size=1, max_size=30

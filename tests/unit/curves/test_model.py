@@ -22,7 +22,7 @@ from run_assets.curves.outlooks import outlooks, predict_running, predictions
 from run_assets.curves.scores import LEVELS
 from run_assets.curves.settings import Suggestions
 from run_assets.curves.suggestions import suggestions
-from run_assets.curves.trees import fit_extra_trees
+from run_assets.curves.trees import fit_boosted_trees, fit_extra_trees
 from run_assets.errors import ContractError, UsageError
 from tests.support.curve_tables import TORCH_FREE, blank, settings, table
 
@@ -160,6 +160,34 @@ def test_trees_are_followed_as_scikit_learn_follows_them() -> None:
     asked = found.examples(blank(table(seed=4)))
     theirs = ours.components.curves(grown.predict(asked.inputs))
     assert ours.predict(asked).mean == pytest.approx(theirs, abs=1e-5)
+
+
+def test_boosted_trees_are_summed_as_scikit_learn_sums_them() -> None:
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    found = fit_curve_model(table(), settings(("mean_curve",))).model
+    examples = found.examples(table())
+    ours = fit_boosted_trees(examples, settings().model, 3)
+    scores = ours.components.scores(examples.targets) - ours.first
+    asked = found.examples(blank(table(seed=4)))
+    theirs = [
+        GradientBoostingRegressor(
+            n_estimators=80,
+            learning_rate=0.1,
+            max_depth=4,
+            min_samples_leaf=4,
+            subsample=0.5,
+            max_features=0.5,
+            init="zero",
+            random_state=3 + place,
+        )
+        .fit(examples.inputs, column)
+        .predict(asked.inputs)
+        for place, column in enumerate(scores.T)
+    ]
+    told = ours.components.curves(np.stack(theirs, axis=1) + ours.first)
+    assert ours.predict(asked).mean == pytest.approx(told, abs=1e-5)
+    assert (ours.predict(asked).sd > 0).all()
 
 
 def test_evaluation_has_every_rival_and_both_situations(fitted: Fitted) -> None:
