@@ -2,8 +2,8 @@
 
 ``python -m examples.hearts.curve_plots --lab LAB --folder FOLDER`` takes the lab of
 ``run-assets curves demo``. Plots of the model are those of its report. No run of that
-lab is running, so for the forecasts six runs of six worlds are held out and cut after
-30 % of their budget; a model is fitted to the others.
+lab is running, so for the forecasts one run of each of six worlds is held out and cut
+after 30 % of its budget; a model is fitted to the others.
 """
 
 import argparse
@@ -43,7 +43,9 @@ def forecasts(lab: Lab) -> dict[str, pl.DataFrame]:
     table = curve_table(ended_runs(runs), features, curves, settings)
     table = table.rows(has_curve(table, settings))
     _, firsts = np.unique(table.environments, return_index=True)
-    held = np.isin(np.arange(len(table)), firsts[:: max(len(firsts) // FORECASTS, 1)])
+    count = min(FORECASTS, len(firsts), len(table) // 4)
+    chosen = firsts[np.linspace(0, len(firsts) - 1, count).round().astype(int)]
+    held = np.isin(np.arange(len(table)), chosen)
     cut, others = table.rows(held), table.rows(~held)
     begun = replace(cut, curves=cut.curves.copy())
     begun.curves[:, round(KNOWN * table.points) :] = np.nan

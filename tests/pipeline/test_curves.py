@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from examples.hearts import curve_plots
 from run_assets.cli.app import app
 from run_assets.cli.curve_questions import current_model
 from run_assets.curves import checkpoint
@@ -20,7 +21,13 @@ from run_assets.refresh import Selection
 from run_assets.reports.curve_content import CURVE_TABLES, CurveContent
 from run_assets.reports.curve_views import ablation_sentence, curve_view
 from run_assets.scaffold import ensure_dagster_files
-from tests.support.labs import append, run_file, run_records, write_config
+from tests.support.labs import (
+    append,
+    make_lab,
+    run_file,
+    run_records,
+    write_config,
+)
 from tests.support.wandb_log import history_record, log_bytes
 
 STEPS = 40
@@ -154,6 +161,27 @@ def test_the_report_has_a_section_with_plots(lab: Lab) -> None:
 def test_the_report_says_it_where_the_variational_member_does_not_help() -> None:
     worse = {"stack": {"crps": 0.1}, "stack without variational": {"crps": 0.09}}
     assert "does not help" in ablation_sentence(worse)
+
+
+def test_the_plots_of_the_page_come_from_a_command(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--lab", str(lab.config.root), "--folder", str(tmp_path / "images")]
+    assert curve_plots.main(words) == 0
+    drawn = {Path(line).stem for line in capsys.readouterr().out.splitlines()}
+    # Maps need the networks, which this lab's model has not.
+    assert drawn == {"curves_ablation", "curves_calibration", "curves_forecasts"}
+    for name in drawn:
+        assert (tmp_path / "images" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plots_of_a_lab_without_curves_say_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_lab(tmp_path, runs=0)
+    words = ["--lab", str(tmp_path), "--folder", str(tmp_path / "images")]
+    assert curve_plots.main(words) == 5
+    assert "run-assets curves demo" in capsys.readouterr().err
 
 
 def test_runs_that_were_clipped_are_named(lab: Lab) -> None:
