@@ -56,8 +56,8 @@ def kill_refreshes(lab: Lab, count: int, seconds: float) -> int:
     """How many had ended by themselves before they were killed."""
     rng, ended = random.Random(7), 0
     for number in range(count):
-        # From nothing each time, or only the first would have all there is to write.
-        shutil.rmtree(lab.config.data_path / "lake", ignore_errors=number % 2 == 0)
+        if number % 2:  # from nothing, or only the first would have much to write
+            shutil.rmtree(lab.config.data_path / "lake", ignore_errors=True)
         with refresh(lab) as process:
             time.sleep(rng.uniform(0.1, 1.0) * seconds)
             ended += process.poll() is not None
