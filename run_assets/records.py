@@ -44,7 +44,7 @@ def recorded(home: Path) -> Iterator[dg.DagsterInstance]:
             _kept_open(home),
         ):
             yield instance
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         free = disk_usage(home).free / 2**20
         reason = str(error).partition("\n")[0]
         msg = (
@@ -114,7 +114,8 @@ def _one_engine_a_database() -> Iterator[None]:
 def _kept_open(home: Path) -> Iterator[None]:
     """A reader of each database: only the last one to close folds the log back."""
     storage = _settings(home).get("storage") or {}
-    folder = home / (storage.get("sqlite") or {}).get("base_dir", "") / "history"
+    told = (storage.get("sqlite") or {}).get("base_dir", "")
+    folder = home / (told if isinstance(told, str) else "") / "history"
     with ExitStack() as open_files:
         for file in (folder / "runs.db", folder / "runs" / "index.db"):
             if file.is_file():

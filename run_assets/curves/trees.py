@@ -1,9 +1,8 @@
 """Trees on functional components of curves: extremely randomized, and boosted.
 
 Source: Geurts, Ernst and Wehenkel 2006, "Extremely randomized trees"; Friedman 2002,
-"Stochastic gradient boosting". scikit-learn
-grows the trees; they are kept and followed as arrays, so that predicting needs no
-scikit-learn and storing needs no pickle.
+"Stochastic gradient boosting". scikit-learn grows the trees; they are kept and followed
+as arrays, so that predicting needs no scikit-learn and storing needs no pickle.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -55,3 +55,28 @@ def test_a_folder_that_refuses_is_the_disks_error(tmp_path: Path) -> None:
         recorded(tmp_path),
     ):
         pass
+
+
+def test_a_database_that_is_none_is_named_as_such(tmp_path: Path) -> None:
+    make_lab(tmp_path, runs=0)
+    with recorded(tmp_path):
+        pass
+    index = tmp_path / "data" / "dagster" / "history" / "runs" / "index.db"
+    index.write_bytes(b"not a database" * 1000)
+    with (
+        pytest.raises(SourceError, match=r"could not record .* not a database"),
+        recorded(tmp_path),
+    ):
+        pass
+
+
+def test_the_folder_of_the_records_may_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_lab(tmp_path, runs=0)
+    monkeypatch.setenv("RECORDS", str(tmp_path / "elsewhere"))
+    settings = "storage: {sqlite: {base_dir: {env: RECORDS}}}\n"
+    (tmp_path / "dagster.yaml").write_text(settings, encoding="utf-8")
+    with recorded(tmp_path) as instance:
+        assert not instance.get_runs()
+    assert (tmp_path / "elsewhere" / "history" / "runs.db").is_file()

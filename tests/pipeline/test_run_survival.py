@@ -15,7 +15,6 @@ from run_assets.store.lake import ROWS_PER_PART
 from tests.support.labs import (
     START,
     append,
-    assert_same_tables,
     make_lab,
     run_file,
     run_records,
@@ -135,8 +134,10 @@ def test_a_very_long_run_lies_in_parts_of_its_own(
     after = {part: lab.lake.path(part).read_bytes() for part in before}
     rewritten = [part.number for part in before if before[part] != after[part]]
     assert rewritten == [min(parts)]
+    once = tables(lab)
     lab.refresh(selection=Selection(reread=True))
-    assert_same_tables(lab, lab)
+    assert tables(lab)["raw.history"].equals(once["raw.history"])
+    assert tables(lab)["marts.run_summaries"].equals(once["marts.run_summaries"])
     again = tables(lab)["raw.history"].filter(run_path="lab/maze/long", metric="reward")
     assert again["step"].sort().to_list() == list(range(1100))
     assert ROWS_PER_PART == 5_000_000
