@@ -13,7 +13,7 @@ import altair as alt
 Plot = dict[str, Any]
 """A plot, or a panel of one, as Vega-Lite's JSON."""
 
-SPACING = 18
+_SPACING = 18
 
 
 def chart_of(rows: list[dict[str, Any]]) -> alt.Chart:
@@ -37,7 +37,7 @@ def layered(*marks: alt.Chart | Plot, **about: Any) -> Plot:
     """
     layers = [_spelled(one) for one in marks]
     data = layers[0].get("data")
-    if all(one.get("data") == data for one in layers):
+    if data and all(one.get("data") == data for one in layers):
         about["data"] = data
         layers = [{k: v for k, v in one.items() if k != "data"} for one in layers]
     return {"layer": layers, **about}
@@ -52,7 +52,7 @@ def _spelled(mark: alt.Chart | Plot) -> Plot:
 
 def in_grid(panels: Sequence[Plot], columns: int) -> Plot:
     """Panels in rows of ``columns``."""
-    return {"concat": list(panels), "columns": columns, "spacing": SPACING}
+    return {"concat": list(panels), "columns": columns, "spacing": _SPACING}
 
 
 def with_one_legend(panels: Sequence[Plot], columns: int) -> Plot:
